@@ -1,0 +1,20 @@
+#pragma once
+#include <string_view>
+
+/// spdlog behind plain functions: its headers and libtorch's (another fmt) do not compile in one file.
+namespace weft::log {
+
+/// A line for the user, on standard output.
+void info(std::string_view line);
+
+/// Lines about something that went otherwise than wished, on standard error.
+void warn(std::string_view line);
+void error(std::string_view line);
+
+/// Rewrites the last line of the terminal; does nothing where standard output is a file or a pipe. "" removes it.
+void progress(std::string_view line);
+
+/// Is standard output a terminal?
+[[nodiscard]] bool on_terminal();
+
+}  // namespace weft::log

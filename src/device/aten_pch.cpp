@@ -1,0 +1,1 @@
+// Exists to compile the shared precompiled header (src/CMakeLists.txt).
