@@ -20,6 +20,7 @@ function(weft_test name)
   target_link_libraries(${name} PRIVATE ${TEST_LINK} GTest::gtest GTest::gmock GTest::gtest_main weft::warnings)
   target_compile_definitions(${name} PRIVATE WEFT_SOURCE_DIR="${CMAKE_SOURCE_DIR}" WEFT_BINARY_DIR="${CMAKE_BINARY_DIR}")
   if(TEST_TORCH)
+    target_compile_options(${name} PRIVATE -fPIC)  # as the precompiled header was made; programs get -fPIE otherwise
     target_precompile_headers(${name} REUSE_FROM weft_aten_pch)
     target_link_libraries(${name} PRIVATE weft_aten_pch_flags)
   endif()

@@ -46,4 +46,8 @@ std::string hex_digest(std::span<const std::byte> bytes) {
     return Digest{}.add(bytes).hex();
 }
 
+std::uint64_t checksum64(std::span<const std::byte> bytes) noexcept {
+    return XXH3_64bits(bytes.data(), bytes.size());
+}
+
 }  // namespace weft

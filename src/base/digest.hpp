@@ -1,5 +1,6 @@
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -28,5 +29,8 @@ class Digest {
 };
 
 [[nodiscard]] std::string hex_digest(std::span<const std::byte> bytes);
+
+/// 64-bit XXH3 of `bytes`, as `xxhash.xxh3_64` of Python gives it.
+[[nodiscard]] std::uint64_t checksum64(std::span<const std::byte> bytes) noexcept;
 
 }  // namespace weft

@@ -19,6 +19,9 @@ struct Picture {
 /// PNG, JPEG or WebP, told by content; EXIF rotation is applied, transparency laid over black. Refuses (exit code 2) what is no picture.
 [[nodiscard]] Picture read_picture(const std::filesystem::path& path);
 
+/// The picture as a PNG file. Equal pictures give equal bytes.
+[[nodiscard]] std::string png_bytes(const Picture& picture);
+
 void write_png(const std::filesystem::path& path, const Picture& picture);
 
 /// Scales so that the picture covers width x height (area averages when it shrinks, bicubic when it grows; bit-exact everywhere), then crops the centre.

@@ -10,9 +10,9 @@ namespace weft::io {
 
 /// What is known before a frame is decoded.
 struct VideoInfo {
-    int width = 0;   ///< as shown: rotation metadata applied
+    int width = 0;  ///< as shown: rotation metadata applied
     int height = 0;
-    double fps = 0;  ///< average; 0 for a folder of pictures
+    double fps = 0;                    ///< average; 0 for a folder of pictures
     std::int64_t frames_expected = 0;  ///< from the container; 0 when unknown
     bool has_audio = false;
 };
@@ -33,8 +33,9 @@ class VideoReader {
     /// Decodes and drops one frame without converting it; false at the end.
     bool skip();
 
+    struct State;  ///< a film or a folder
+
   private:
-    struct State;
     std::unique_ptr<State> state_;
 };
 

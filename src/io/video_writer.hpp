@@ -12,10 +12,13 @@ struct VideoOptions {
     int width = 0;
     int height = 0;
     double fps = 15;
-    int quality = 18;  ///< H.264 constant rate factor
+    int quality = 18;                            ///< H.264 constant rate factor
     std::optional<std::filesystem::path> audio;  ///< file whose first audio stream is copied, cut to the film's length; none: silent
-    int threads = 1;   ///< of the encoder; the same number gives the same bytes
+    int threads = 1;                             ///< of the encoder; the same number gives the same bytes
 };
+
+/// Why the sound of `audio` cannot go into the film `path`: no such file, no sound in it, a codec that the container does not take. "" when it can.
+[[nodiscard]] std::string why_no_audio(const std::filesystem::path& audio, const std::filesystem::path& path);
 
 /// Writes ".mp4" (H.264, yuv420p, BT.709, limited range, faststart), ".mkv" (FFV1, lossless RGB) or a folder of numbered PNGs, told by the path's ending.
 /// Everything goes to PATH.part and is renamed by `finish`: an existing film stays until the new one is whole. Bytes repeat for equal frames and options.
@@ -32,8 +35,9 @@ class VideoWriter {
     /// Flushes the encoder, writes the audio, syncs and renames. Returns the number of frames.
     std::int64_t finish();
 
+    struct State;  ///< a film or a folder
+
   private:
-    struct State;
     std::unique_ptr<State> state_;
 };
 

@@ -1,0 +1,27 @@
+#pragma once
+#include <functional>
+#include <map>
+#include <string>
+
+namespace CLI {
+class App;
+}
+
+/// The commands of the program, one file each: what they take from the command line, and what they do.
+namespace weft::app {
+
+/// What a parsed command does; returns the exit code.
+using Action = std::function<int()>;
+using Actions = std::map<const CLI::App*, Action>;
+
+void add_generate(CLI::App& root, Actions& actions);
+void add_plan(CLI::App& root, Actions& actions);
+void add_inspect(CLI::App& root, Actions& actions);
+void add_bench(CLI::App& root, Actions& actions);
+void add_doctor(CLI::App& root, Actions& actions);
+void add_make_model(CLI::App& root, Actions& actions);
+
+/// Commands of design.md that a later build brings: refused in words, exit code 2.
+void add_later(CLI::App& root, Actions& actions);
+
+}  // namespace weft::app

@@ -1,0 +1,93 @@
+#include "app/command.hpp"
+#include "base/error.hpp"
+#include "base/events.hpp"
+#include "base/log.hpp"
+#include "base/settings.hpp"
+#include "base/stop.hpp"
+#include "base/text.hpp"
+#include "io/run_file.hpp"
+#include "pipeline/job.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <exception>
+#include <iostream>
+#include <memory>
+#include <optional>
+
+namespace weft::app {
+
+namespace {
+
+struct Arguments {
+    std::string config;
+    std::vector<std::string> overrides;
+    std::string events;
+    bool restart = false;
+    bool print_config = false;
+};
+
+void tell(const pipeline::Report& report) {
+    if (report.was_done) {
+        log::info(cat("done      already: ", report.video.string(), " is there and nothing has changed"));
+        return;
+    }
+    for (const auto& phase : report.phases) log::info(cat(phase.name, std::string(10 - phase.name.size(), ' '), human_seconds(phase.seconds), ", peak ", human_bytes(phase.peak_bytes)));
+    log::info(cat("memory    peak ", human_bytes(report.peak_bytes), " of tensors, ", human_bytes(report.peak_resident_bytes), " resident in the process"));
+    log::info(cat("video     ", report.video.string(), ": ", report.frames, " frames, ", human_seconds(report.film_seconds)));
+}
+
+int run(const Arguments& arguments) {
+    Mistakes mistakes;
+    const auto settings = read_settings(arguments.config, arguments.overrides, mistakes);
+    if (arguments.print_config) {
+        mistakes.throw_if_any(cat(arguments.config, " has mistakes:"));
+        std::cout << to_toml(settings);
+        return 0;
+    }
+    check_settings(settings, mistakes);
+    mistakes.throw_if_any(cat(arguments.config, " has mistakes:"));
+
+    stop::watch_signals();
+    Events none;
+    std::optional<Events> file;
+    if (!arguments.events.empty()) file.emplace(arguments.events);
+    std::unique_ptr<pipeline::Job> job;
+    io::RunStatus status;
+    const auto ended = [&](int code, const std::string& text) {
+        status.code = code;
+        status.text = text;
+        if (job) {
+            status.phase = job->phase();
+            status.step = job->steps_done();
+        }
+        io::write_status(settings.output.run_file, status);
+    };
+    try {
+        job = std::make_unique<pipeline::Job>(settings, arguments.restart ? pipeline::Job::Restart::yes : pipeline::Job::Restart::no, file ? *file : none);
+        tell(job->run());
+        ended(0, "done");
+        return 0;
+    } catch (const Error& error) {
+        ended(static_cast<int>(error.code()), error.what());
+        throw;
+    } catch (const std::exception& error) {
+        ended(static_cast<int>(ExitCode::failure), error.what());
+        throw;
+    }
+}
+
+}  // namespace
+
+void add_generate(CLI::App& root, Actions& actions) {
+    auto* const command = root.add_subcommand("generate", "make a video; goes on from an unfinished run file of the same job");
+    const auto arguments = std::make_shared<Arguments>();
+    command->add_option("CONFIG", arguments->config, "settings, TOML")->required();
+    command->add_option("--set", arguments->overrides, "table.key=value, in place of the file's; may be repeated");
+    command->add_option("--events", arguments->events, "progress, timings, memory and a hash of each step's latents, one JSON object a line, appended to this file");
+    command->add_flag("--restart", arguments->restart, "start anew even if the run file holds a part of the job");
+    command->add_flag("--print-config", arguments->print_config, "print the final settings and end");
+    actions[command] = [arguments] { return run(*arguments); };
+}
+
+}  // namespace weft::app

@@ -1,0 +1,46 @@
+#include "app/command.hpp"
+#include "base/error.hpp"
+#include "base/settings.hpp"
+#include "base/text.hpp"
+#include "pipeline/preview.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <iostream>
+#include <memory>
+
+namespace weft::app {
+
+namespace {
+
+struct Arguments {
+    std::string config;
+    std::vector<std::string> overrides;
+    int ranks = 1;
+    std::string memory;
+};
+
+int run(const Arguments& arguments) {
+    Mistakes mistakes;
+    const auto settings = read_settings(arguments.config, arguments.overrides, mistakes);
+    check_settings(settings, mistakes);
+    if (arguments.ranks != 1) mistakes.add("--ranks", cat(arguments.ranks), "is not offered by this build", "use 1");
+    if (!arguments.memory.empty()) mistakes.add("--memory", arguments.memory, "is not offered by this build", "leave it out");
+    mistakes.throw_if_any("weft plan cannot go on:");
+    std::cout << pipeline::preview(settings);
+    return 0;
+}
+
+}  // namespace
+
+void add_plan(CLI::App& root, Actions& actions) {
+    auto* const command = root.add_subcommand("plan", "who does what, and how large it is, without weights or a GPU");
+    const auto arguments = std::make_shared<Arguments>();
+    command->add_option("CONFIG", arguments->config, "settings, TOML")->required();
+    command->add_option("--set", arguments->overrides, "table.key=value, in place of the file's; may be repeated");
+    command->add_option("--ranks", arguments->ranks, "number of ranks");
+    command->add_option("--memory", arguments->memory, "size of a card, as 24GiB");
+    actions[command] = [arguments] { return run(*arguments); };
+}
+
+}  // namespace weft::app

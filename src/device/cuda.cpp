@@ -1,0 +1,109 @@
+#include "device/cuda.hpp"
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+
+#include <ATen/Context.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAStream.h>
+#include <cuda_runtime_api.h>
+#include <dlfcn.h>
+
+#include <cstdlib>
+
+namespace weft::cuda {
+
+namespace {
+bool opened = false;
+
+void check(cudaError_t code, std::string_view doing, std::source_location at = std::source_location::current()) {
+    if (code != cudaSuccess) fail(cat("CUDA failed while ", doing, ": ", cudaGetErrorString(code)), at);
+}
+
+std::int64_t stat(bool peak) {
+    if (!opened) return 0;
+    const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(c10::cuda::current_device());
+    const auto& all = stats.allocated_bytes[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)];
+    return peak ? all.peak : all.current;
+}
+}  // namespace
+
+int device_count() {
+    int count = 0;
+    return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
+
+std::string why_none() {
+    int count = 0;
+    const auto code = cudaGetDeviceCount(&count);
+    return code == cudaSuccess ? "the driver shows no GPU (CUDA_VISIBLE_DEVICES?)" : cudaGetErrorString(code);
+}
+
+void open(int index) {
+    if (device_count() == 0) refuse(cat("device.kind = \"cuda\": no GPU: ", why_none()));
+    // Both must be there before the first cuBLAS handle (design.md section 8).
+    ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/1);
+    // libtorch_cuda registers its kernels when it is loaded. Loading it only here keeps runs on CPUs from paying for it.
+    if (::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr)
+        fail(cat("libtorch's CUDA half cannot be loaded: ", ::dlerror(), ". Run launch/setup --cuda, which fetches NVIDIA's libraries for it."));
+    check(cudaSetDevice(index), "choosing the GPU");
+    auto& context = at::globalContext();
+    context.lazyInitDevice(c10::DeviceType::CUDA);
+    context.setDeterministicAlgorithms(true, /*warn_only=*/false);
+    context.setDeterministicFillUninitializedMemory(false);
+    context.setDeterministicCuDNN(true);
+    context.setBenchmarkCuDNN(false);
+    context.setAllowTF32CuBLAS(false);
+    context.setAllowTF32CuDNN(false);
+    context.setAllowFP16ReductionCuBLAS(false);
+    context.setAllowBF16ReductionCuBLAS(false);
+    opened = true;
+}
+
+DeviceFacts facts(int index) {
+    cudaDeviceProp properties{};
+    check(cudaGetDeviceProperties(&properties, index), "reading the GPU's properties");
+    DeviceFacts facts{.name = properties.name,
+                      .capability_major = properties.major,
+                      .capability_minor = properties.minor,
+                      .multiprocessors = properties.multiProcessorCount,
+                      .total_bytes = static_cast<std::int64_t>(properties.totalGlobalMem),
+                      .free_bytes = 0};
+    std::size_t free = 0;
+    std::size_t total = 0;
+    int before = 0;
+    check(cudaGetDevice(&before), "asking for the current GPU");
+    check(cudaSetDevice(index), "choosing the GPU");
+    check(cudaMemGetInfo(&free, &total), "asking for free memory");
+    check(cudaSetDevice(before), "choosing the GPU");
+    facts.free_bytes = static_cast<std::int64_t>(free);
+    return facts;
+}
+
+void synchronize() {
+    if (opened) check(cudaStreamSynchronize(c10::cuda::getCurrentCUDAStream()), "waiting for the compute stream");
+}
+
+std::int64_t bytes_now() {
+    return stat(false);
+}
+
+std::int64_t peak_bytes_since_reset() {
+    return stat(true);
+}
+
+void reset_peak() {
+    if (opened) c10::cuda::CUDACachingAllocator::resetPeakStats(c10::cuda::current_device());
+}
+
+std::string versions() {
+    int runtime = 0;
+    int driver = 0;
+    cudaRuntimeGetVersion(&runtime);
+    cudaDriverGetVersion(&driver);
+    const auto text = [](int version) { return cat(version / 1000, ".", version % 1000 / 10); };
+    return cat("runtime ", text(runtime), ", driver ", driver == 0 ? std::string{"none"} : text(driver));
+}
+
+}  // namespace weft::cuda

@@ -1,0 +1,41 @@
+#pragma once
+#include "base/settings.hpp"
+
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include <cstdint>
+#include <string>
+
+namespace weft {
+
+/// Where this rank computes, decided once at the start.
+struct ComputeDevice {
+    c10::Device torch{c10::kCPU};
+    std::string description;     ///< for the user: "CPU, AVX512, 1 thread" or "NVIDIA H200, 139 GiB"
+    std::string numerics_class;  ///< what the bits depend on: instruction set and threads, or compute capability and SM count
+    std::int64_t free_bytes = 0; ///< free memory now
+
+    [[nodiscard]] bool is_cuda() const { return torch.is_cuda(); }
+};
+
+/// Takes the device that the settings ask for ("auto": a GPU where there is one), for the rank that is `node_rank`-th on its host:
+/// local device = node rank modulo visible devices. Sets thread count, determinism and the meter. Once a process.
+[[nodiscard]] ComputeDevice open_device(const DeviceSettings& settings, int node_rank = 0);
+
+/// The type that `dtype` means on `device`. Refuses fp16 on CPUs.
+[[nodiscard]] c10::ScalarType resolve_dtype(Dtype dtype, const ComputeDevice& device, std::string_view key);
+
+/// Total, free and largest-resident memory of this host and process, in bytes.
+struct HostMemory {
+    std::int64_t total = 0;
+    std::int64_t available = 0;
+    std::int64_t resident_anonymous = 0;  ///< RssAnon of this process
+    std::int64_t peak_resident = 0;       ///< VmHWM
+};
+[[nodiscard]] HostMemory host_memory();
+
+/// "2.11.0"
+[[nodiscard]] std::string torch_version();
+
+}  // namespace weft

@@ -1,0 +1,153 @@
+#include "device/meter.hpp"
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "device/cuda.hpp"
+
+#include <c10/core/Allocator.h>
+#include <c10/core/CPUAllocator.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+
+namespace weft {
+
+namespace {
+
+constexpr std::size_t alignment = 64;  // MKL's rounding may depend on a tensor's border (design.md section 8)
+
+thread_local Owner current_owner = Owner::other;
+
+struct Count {
+    std::atomic<std::int64_t> now{0};
+    std::atomic<std::int64_t> peak_in_phase{0};
+
+    std::int64_t add(std::int64_t bytes) {
+        const auto total = now.fetch_add(bytes) + bytes;
+        auto seen = peak_in_phase.load();
+        while (total > seen && !peak_in_phase.compare_exchange_weak(seen, total)) {
+        }
+        return total;
+    }
+};
+
+struct Counts {
+    Count all;
+    std::array<Count, num_owners> by_owner;
+    std::mutex mutex;
+    std::vector<meter::Phase> phases;
+    std::chrono::steady_clock::time_point phase_start;
+    bool running = false;
+};
+
+Counts& counts() {
+    static auto* const made = new Counts;  // outlives every tensor, those in static storage too
+    return *made;
+}
+
+void count(Owner owner, std::int64_t bytes) {
+    counts().all.add(bytes);
+    counts().by_owner[static_cast<std::size_t>(owner)].add(bytes);
+}
+
+/// Stands in front of every block, as long as the alignment so that the block keeps it.
+struct alignas(alignment) Header {
+    std::int64_t bytes;
+    Owner owner;
+};
+static_assert(sizeof(Header) == alignment);
+
+void free_block(void* block) {
+    if (block == nullptr) return;
+    auto* const header = static_cast<Header*>(block) - 1;
+    count(header->owner, -header->bytes);
+    std::free(header);
+}
+
+class MeteredAllocator final : public c10::Allocator {
+  public:
+    c10::DataPtr allocate(std::size_t bytes) override {
+        if (bytes == 0) return {nullptr, nullptr, &free_block, c10::Device(c10::kCPU)};
+        const std::size_t whole = (bytes + alignment - 1) / alignment * alignment;
+        auto* const header = static_cast<Header*>(std::aligned_alloc(alignment, sizeof(Header) + whole));
+        if (header == nullptr) throw Error(ExitCode::does_not_fit, cat("out of memory: ", human_bytes(static_cast<std::int64_t>(bytes)), " more than the system gives"));
+        header->bytes = static_cast<std::int64_t>(whole);
+        header->owner = current_owner;
+        count(header->owner, header->bytes);
+        void* const block = header + 1;
+        return {block, block, &free_block, c10::Device(c10::kCPU)};
+    }
+    c10::DeleterFnPtr raw_deleter() const override { return &free_block; }
+    void copy_data(void* to, const void* from, std::size_t bytes) const override { std::memcpy(to, from, bytes); }
+};
+
+void close_phase(Counts& c) {
+    if (!c.running) return;
+    auto& phase = c.phases.back();
+    phase.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - c.phase_start).count();
+    phase.peak = std::max(phase.peak, std::max(c.all.peak_in_phase.load(), cuda::peak_bytes_since_reset()));
+    for (std::size_t i = 0; i < num_owners; ++i) phase.owner_peak[i] = c.by_owner[i].peak_in_phase.load();
+}
+
+}  // namespace
+
+std::string_view owner_name(Owner owner) {
+    static constexpr std::array<std::string_view, num_owners> names{"other", "weights", "conditioning", "latents", "activations", "frames"};
+    return names.at(static_cast<std::size_t>(owner));
+}
+
+OwnedBy::OwnedBy(Owner owner) : before_{current_owner} {
+    current_owner = owner;
+}
+
+OwnedBy::~OwnedBy() {
+    current_owner = before_;
+}
+
+namespace meter {
+
+void install() {
+    static MeteredAllocator allocator;
+    c10::SetCPUAllocator(&allocator, /*priority=*/100);
+}
+
+void begin_phase(std::string_view name) {
+    auto& c = counts();
+    const std::lock_guard lock(c.mutex);
+    close_phase(c);
+    c.running = !name.empty();
+    if (!c.running) return;
+    c.phases.push_back({.name = std::string(name)});
+    c.phase_start = std::chrono::steady_clock::now();
+    c.all.peak_in_phase = c.all.now.load();
+    for (auto& one : c.by_owner) one.peak_in_phase = one.now.load();
+    cuda::reset_peak();
+}
+
+std::vector<Phase> phases() {
+    auto& c = counts();
+    const std::lock_guard lock(c.mutex);
+    close_phase(c);
+    return c.phases;
+}
+
+std::int64_t current() {
+    return std::max(counts().all.now.load(), cuda::bytes_now());
+}
+
+std::int64_t current(Owner owner) {
+    return counts().by_owner[static_cast<std::size_t>(owner)].now.load();
+}
+
+std::int64_t peak() {
+    std::int64_t most = 0;
+    for (const auto& phase : phases()) most = std::max(most, phase.peak);
+    return most;
+}
+
+}  // namespace meter
+
+}  // namespace weft

@@ -1,0 +1,57 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace weft {
+
+/// What bytes are for. The meter counts each owner apart.
+enum class Owner : int { other, weights, conditioning, latents, activations, frames };
+inline constexpr std::size_t num_owners = 6;
+[[nodiscard]] std::string_view owner_name(Owner owner);
+
+/// Bytes that tensors hold on this process's compute device, by owner, with peaks by phase.
+/// On CPUs every tensor allocation passes through it; on GPUs the caching allocator's own count is read, and owners are told by address.
+/// Operator scratch that does not come from Torch's allocator (oneDNN, MKL, cuBLAS workspaces) is not in it.
+namespace meter {
+
+/// Counts all CPU tensor allocations from now on. Call once, before the first tensor.
+void install();
+
+struct Phase {
+    std::string name;
+    double seconds = 0;
+    std::int64_t peak = 0;                              ///< bytes, all owners together
+    std::array<std::int64_t, num_owners> owner_peak{};  ///< each owner's own peak; they need not coincide
+};
+
+/// Ends the running phase and begins the next; "" ends only.
+void begin_phase(std::string_view name);
+
+/// All phases so far, in order, the running one included.
+[[nodiscard]] std::vector<Phase> phases();
+
+/// Bytes held now.
+[[nodiscard]] std::int64_t current();
+[[nodiscard]] std::int64_t current(Owner owner);
+
+/// Largest number of bytes held at once since the start of the process.
+[[nodiscard]] std::int64_t peak();
+
+}  // namespace meter
+
+/// Tensors made in this scope and thread belong to `owner`.
+class OwnedBy {
+  public:
+    explicit OwnedBy(Owner owner);
+    ~OwnedBy();
+    OwnedBy(const OwnedBy&) = delete;
+    OwnedBy& operator=(const OwnedBy&) = delete;
+
+  private:
+    Owner before_;
+};
+
+}  // namespace weft

@@ -1,0 +1,51 @@
+#pragma once
+#include "model/unit.hpp"
+#include "plan/plan.hpp"
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+namespace weft::model {
+
+/// Reads drawn pose maps of some frames of the clip: [frames, height, width, 3] uint8 on the CPU.
+using PoseMaps = std::function<at::Tensor(const std::vector<std::int64_t>& frames)>;
+
+/// One model family on one device, for one clip. Knows nothing of ranks, files or other slices.
+/// Each network's weights are present from its load to its drop only.
+class Family {
+  public:
+    virtual ~Family() = default;
+
+    /// Runs the encoders on the reference picture [height, width, 3] uint8 and keeps what the passes need; loads and drops their weights.
+    virtual void encode(const at::Tensor& reference) = 0;
+
+    /// Latents before the first step, [frames, channels, h, w] fp32 on the device. Depends on seed and sizes alone.
+    [[nodiscard]] virtual at::Tensor initial_latents() = 0;
+
+    virtual void load_denoiser() = 0;
+    virtual void drop_denoiser() = 0;
+    [[nodiscard]] virtual const Units& units() const = 0;
+
+    /// State in front of the first unit. `latents` [frames of the slice, channels, h, w] fp32, in slot order.
+    [[nodiscard]] virtual PassState begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) = 0;
+
+    /// Prediction behind the last unit, [frames of the slice, channels, h, w] fp32.
+    [[nodiscard]] virtual at::Tensor finish(PassState& state) = 0;
+
+    /// Guided prediction to next latents; elementwise, all fp32 [n, channels, h, w].
+    [[nodiscard]] virtual at::Tensor step(const at::Tensor& latents, const at::Tensor& prediction, std::int64_t step) const = 0;
+
+    virtual void load_decoder() = 0;
+    virtual void drop_decoder() = 0;
+
+    /// One chunk of latents [n, channels, h, w] to frames [n, height, width, 3] fp32 in [0, 1].
+    [[nodiscard]] virtual at::Tensor decode(const at::Tensor& latents) = 0;
+
+    /// Frames that stand in front of the film in the latents and are not shown (MimicMotion: the reference).
+    [[nodiscard]] virtual std::int64_t hidden_frames() const = 0;
+};
+
+}  // namespace weft::model

@@ -1,0 +1,216 @@
+#include "model/layers/layers.hpp"
+
+#include "base/error.hpp"
+
+#include <array>
+#include <cmath>
+
+namespace weft::model {
+
+namespace {
+at::Tensor rows(const at::Tensor& x) {
+    return x.reshape({-1, x.size(-1)});
+}
+
+/// The usual names for a channels-last image, without moving data.
+at::Tensor as_nchw(const at::Tensor& x) {
+    return x.permute({0, 3, 1, 2});
+}
+
+at::Tensor as_nhwc(const at::Tensor& x) {
+    return x.permute({0, 2, 3, 1}).contiguous();
+}
+}  // namespace
+
+Linear take_linear(const Weights& weights, std::int64_t in, std::int64_t out, Bias bias) {
+    return {weights.take("weight", {out, in}), bias == Bias::with ? weights.take("bias", {out}) : at::Tensor{}};
+}
+
+Linear take_stacked(const Weights& weights, std::initializer_list<std::string_view> names, std::int64_t in, std::int64_t out_each, Bias bias) {
+    std::vector<at::Tensor> matrices;
+    std::vector<at::Tensor> biases;
+    for (const auto name : names) {
+        const auto one = take_linear(weights / name, in, out_each, bias);
+        matrices.push_back(one.weight);
+        biases.push_back(one.bias);
+    }
+    return {at::cat(matrices), bias == Bias::with ? at::cat(biases) : at::Tensor{}};
+}
+
+at::Tensor linear(const at::Tensor& x, const Linear& map) {
+    return at::linear(x, map.weight, map.bias);
+}
+
+void add_linear(at::Tensor& into, const at::Tensor& x, const Linear& map, double scale) {
+    auto flat = into.view({-1, into.size(-1)});
+    flat.addmm_(rows(x), map.weight.t(), /*beta=*/1, scale);
+    if (map.bias.defined()) into.add_(map.bias, scale);
+}
+
+GroupNorm take_group_norm(const Weights& weights, std::int64_t channels, double eps) {
+    return {weights.take("weight", {channels}), weights.take("bias", {channels}), eps};
+}
+
+at::Tensor group_norm(const at::Tensor& x, const GroupNorm& norm) {
+    const auto n = x.size(0);
+    const auto channels = x.size(-1);
+    const auto pixels = x.numel() / (n * channels);
+    const auto image = as_nchw(x.view({n, pixels, 1, channels}));
+    const auto result = std::get<0>(at::native_group_norm(image, norm.weight, norm.bias, n, channels, pixels, norm_groups, norm.eps));
+    return as_nhwc(result).view(x.sizes());
+}
+
+at::Tensor group_norm_silu(const at::Tensor& x, const GroupNorm& norm) {
+    auto result = group_norm(x, norm);
+    at::silu_(result);
+    return result;
+}
+
+LayerNorm take_layer_norm(const Weights& weights, std::int64_t channels, double eps) {
+    return {weights.take("weight", {channels}), weights.take("bias", {channels}), eps};
+}
+
+at::Tensor layer_norm(const at::Tensor& x, const LayerNorm& norm) {
+    return at::layer_norm(x, {x.size(-1)}, norm.weight, norm.bias, norm.eps);
+}
+
+Conv2d take_conv(const Weights& weights, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride, std::int64_t padding) {
+    return {weights.take("weight", {out, in, kernel, kernel}), weights.take("bias", {out}), stride, padding, padding};
+}
+
+Conv2d take_temporal_conv(const Weights& weights, std::int64_t in, std::int64_t out) {
+    return {weights.take("weight", {out, in, 3, 1, 1}).squeeze(-1), weights.take("bias", {out}), 1, 1, 0};
+}
+
+at::Tensor conv2d(const at::Tensor& x, const Conv2d& conv, const std::optional<at::Tensor>& bias) {
+    return as_nhwc(at::conv2d(as_nchw(x), conv.weight, bias ? *bias : conv.bias, {conv.stride, conv.stride}, {conv.padding_y, conv.padding_x}));
+}
+
+at::Tensor temporal_conv(const at::Tensor& x, const Conv2d& conv, const std::optional<at::Tensor>& bias) {
+    const auto frames = x.size(0);
+    const auto result = conv2d(x.view({1, frames, x.numel() / (frames * x.size(-1)), x.size(-1)}), conv, bias);
+    auto shape = x.sizes().vec();
+    shape.back() = result.size(-1);
+    return result.view(shape);
+}
+
+at::Tensor upsample_twice(const at::Tensor& x) {
+    const auto n = x.size(0);
+    const auto h = x.size(1);
+    const auto w = x.size(2);
+    const auto c = x.size(3);
+    return x.view({n, h, 1, w, 1, c}).expand({n, h, 2, w, 2, c}).reshape({n, 2 * h, 2 * w, c});
+}
+
+SelfAttention take_self_attention(const Weights& weights, std::int64_t channels, std::int64_t heads, Bias qkv_bias) {
+    return {take_stacked(weights, {"to_q", "to_k", "to_v"}, channels, channels, qkv_bias), take_linear(weights / "to_out.0", channels, channels), heads};
+}
+
+at::Tensor attend_tokens(const at::Tensor& x, const SelfAttention& attention) {
+    const auto n = x.size(0);
+    const auto tokens = x.size(1);
+    const auto channels = x.size(2);
+    const auto qkv = linear(x, attention.qkv).view({n, tokens, 3, attention.heads, channels / attention.heads}).permute({2, 0, 3, 1, 4});
+    const auto result = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]);
+    return result.transpose(1, 2).reshape({n, tokens, channels});
+}
+
+at::Tensor attend_frames(const at::Tensor& x, const SelfAttention& attention) {
+    const auto frames = x.size(0);
+    const auto pixels = x.size(1);
+    const auto channels = x.size(2);
+    const auto qkv = linear(x, attention.qkv).view({frames, pixels, 3, attention.heads, channels / attention.heads}).permute({2, 1, 3, 0, 4});
+    const auto result = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]);  // [pixels, heads, frames, channels / heads]
+    return result.permute({2, 0, 1, 3}).reshape({frames, pixels, channels});
+}
+
+FeedForward take_feed_forward(const Weights& weights, std::int64_t channels) {
+    const auto inner = 4 * channels;
+    return {take_linear(weights / "net.0.proj", channels, 2 * inner), take_linear(weights / "net.2", inner, channels)};
+}
+
+void add_feed_forward(at::Tensor& into, const at::Tensor& x, const FeedForward& feed) {
+    const auto inner = feed.out.weight.size(1);
+    const auto both = linear(x, feed.in).view({-1, 2 * inner});
+    auto value = both.narrow(-1, 0, inner);
+    auto gate = both.narrow(-1, inner, inner);
+    at::gelu_(gate, "none");
+    value.mul_(gate);
+    add_linear(into, value, feed.out);
+}
+
+at::Tensor sinusoid(const at::Tensor& values, std::int64_t dim) {
+    const auto half = dim / 2;
+    auto frequencies = at::arange(half, values.options());
+    frequencies.mul_(-std::log(10000.0)).div_(static_cast<double>(half)).exp_();
+    const auto angles = values.view({-1, 1}) * frequencies.view({1, -1});
+    return at::cat({angles.cos(), angles.sin()}, -1);
+}
+
+Embedding take_embedding(const Weights& weights, std::int64_t in, std::int64_t inner, std::int64_t out) {
+    return {take_linear(weights / "linear_1", in, inner), take_linear(weights / "linear_2", inner, out)};
+}
+
+at::Tensor embed(const at::Tensor& x, const Embedding& embedding) {
+    return linear(at::silu(linear(x, embedding.first)), embedding.second);
+}
+
+namespace {
+std::optional<Linear> take_time(const Weights& weights, std::int64_t embedding, std::int64_t out) {
+    if (embedding == 0) return std::nullopt;
+    return take_linear(weights / "time_emb_proj", embedding, out);
+}
+
+/// The time embedding is the same for every frame and pixel, so it goes into the first convolution's bias.
+std::optional<at::Tensor> first_bias(const Resnet& block, const at::Tensor& silu_embedding) {
+    if (!block.time) return std::nullopt;
+    return linear(silu_embedding, *block.time).view({-1}).add_(block.conv1.bias);
+}
+}  // namespace
+
+Resnet take_resnet(const Weights& weights, std::int64_t in, std::int64_t out, std::int64_t embedding, double eps) {
+    Resnet block;
+    block.norm1 = take_group_norm(weights / "norm1", in, eps);
+    block.conv1 = take_conv(weights / "conv1", in, out, 3);
+    block.time = take_time(weights, embedding, out);
+    block.norm2 = take_group_norm(weights / "norm2", out, eps);
+    block.conv2 = take_conv(weights / "conv2", out, out, 3);
+    if (in != out) {
+        const auto shortcut = take_conv(weights / "conv_shortcut", in, out, 1, 1, 0);
+        block.shortcut = Linear{shortcut.weight.view({out, in}), shortcut.bias};
+    }
+    return block;
+}
+
+Resnet take_temporal_resnet(const Weights& weights, std::int64_t channels, std::int64_t embedding, double eps) {
+    Resnet block;
+    block.norm1 = take_group_norm(weights / "norm1", channels, eps);
+    block.conv1 = take_temporal_conv(weights / "conv1", channels, channels);
+    block.time = take_time(weights, embedding, channels);
+    block.norm2 = take_group_norm(weights / "norm2", channels, eps);
+    block.conv2 = take_temporal_conv(weights / "conv2", channels, channels);
+    return block;
+}
+
+at::Tensor resnet(const at::Tensor& x, const Resnet& block, const at::Tensor& silu_embedding) {
+    auto y = group_norm_silu(x, block.norm1);
+    y = conv2d(y, block.conv1, first_bias(block, silu_embedding));
+    y = group_norm_silu(y, block.norm2);
+    y = conv2d(y, block.conv2);
+    if (block.shortcut)
+        add_linear(y, x, *block.shortcut);
+    else
+        y.add_(x);
+    return y;
+}
+
+void add_temporal_resnet(at::Tensor& x, const Resnet& block, const at::Tensor& silu_embedding, double scale) {
+    // [1, frames, height, width, channels]: the norms' statistics span all frames.
+    auto y = group_norm_silu(x.unsqueeze(0), block.norm1).squeeze(0);
+    y = temporal_conv(y, block.conv1, first_bias(block, silu_embedding));
+    y = group_norm_silu(y.unsqueeze(0), block.norm2).squeeze(0);
+    y = temporal_conv(y, block.conv2);
+    x.add_(y, scale);
+}
+
+}  // namespace weft::model

@@ -1,0 +1,11 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+
+namespace weft::model {
+
+/// Writes a small MimicMotion model with seeded random weights (fp16) in the published layout: MimicMotion_1-1.pth and
+/// stable-video-diffusion-img2vid-xt-1-1/ with VAE, image encoder and config files. Makes `folder`. Its videos are noise that moves.
+void make_tiny_model(const std::filesystem::path& folder, std::uint64_t seed = 0);
+
+}  // namespace weft::model

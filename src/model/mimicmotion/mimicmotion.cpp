@@ -1,0 +1,186 @@
+#include "model/mimicmotion/mimicmotion.hpp"
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "device/meter.hpp"
+#include "model/mimicmotion/clip.hpp"
+#include "model/mimicmotion/pose_net.hpp"
+#include "model/mimicmotion/unet.hpp"
+#include "model/mimicmotion/vae.hpp"
+
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <map>
+#include <optional>
+
+namespace weft::model::mimicmotion {
+
+namespace {
+
+constexpr std::int64_t pose_chunk = 8;                           // frames that PoseNet takes at a time
+constexpr std::int64_t pose_cache_bytes = std::int64_t{64} << 20;  // features kept over steps; beyond that they are made again for each pass
+
+class MimicMotion final : public Family {
+  public:
+    MimicMotion(const ModelFolder& folder, const ClipSettings& settings, const ComputeDevice& device, PoseMaps maps)
+        : folder_{folder},
+          settings_{settings},
+          device_{device.torch},
+          maps_{std::move(maps)},
+          sampler_{settings.steps, folder.config().scheduler.sigma_min, folder.config().scheduler.sigma_max},
+          units_{make_unet(folder.config().unet)},
+          embedding_{folder.config().unet} {}
+
+    void encode(const at::Tensor& reference) override;
+    at::Tensor initial_latents() override;
+    void load_denoiser() override;
+    void drop_denoiser() override;
+    const Units& units() const override { return units_; }
+    PassState begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) override;
+    at::Tensor finish(PassState& state) override;
+    at::Tensor step(const at::Tensor& latents, const at::Tensor& prediction, std::int64_t step) const override { return sampler_.step(latents, prediction, step); }
+    void load_decoder() override;
+    void drop_decoder() override { decoder_.reset(); }
+    at::Tensor decode(const at::Tensor& latents) override;
+    std::int64_t hidden_frames() const override { return 1; }
+
+  private:
+    [[nodiscard]] at::Tensor on_device(const at::Tensor& x) const { return x.to(device_, settings_.dtype); }
+    [[nodiscard]] at::Tensor pose_features(const plan::Pass& pass, const std::vector<std::int64_t>& frames);
+
+    const ModelFolder& folder_;
+    ClipSettings settings_;
+    c10::Device device_;
+    PoseMaps maps_;
+    EulerSampler sampler_;
+
+    at::Tensor image_embedding_;  ///< [1, projection]
+    at::Tensor image_latents_;    ///< [1, h, w, channels], unscaled mean
+
+    Units units_;
+    UNetEmbedding embedding_;
+    std::optional<PoseNet> pose_net_;
+    std::map<std::int64_t, at::Tensor> pose_cache_;  ///< slice -> features; bounded by pose_cache_bytes
+    std::int64_t pose_cached_ = 0;
+    std::optional<TemporalDecoder> decoder_;
+};
+
+void MimicMotion::encode(const at::Tensor& reference) {
+    const auto& config = folder_.config();
+    {
+        const auto source = folder_.source(Part::image_encoder, device_, settings_.dtype);
+        ClipEncoder encoder(config.clip);
+        encoder.bind(Weights{*source});
+        const OwnedBy owner(Owner::conditioning);
+        image_embedding_ = encoder(on_device(clip_pixels(reference, config.clip.image, config.preprocessor)));
+    }
+    const auto source = folder_.source(Part::vae, device_, settings_.dtype);
+    VaeEncoder encoder(config.vae);
+    encoder.bind(Weights{*source});
+    const OwnedBy owner(Owner::conditioning);
+    image_latents_ = encoder(on_device(vae_pixels(reference, settings_, config.vae.latent_channels)));
+}
+
+at::Tensor MimicMotion::initial_latents() {
+    const auto noise = draw_noise(settings_, folder_.config().vae.latent_channels).latents * static_cast<double>(sampler_.init_noise_sigma());
+    const OwnedBy owner(Owner::latents);
+    const auto frames = at::arange(settings_.num_frames, at::TensorOptions{}.dtype(c10::kLong)).remainder(settings_.slice_length);
+    return noise.index_select(0, frames).to(device_);
+}
+
+void MimicMotion::load_denoiser() {
+    ensure(image_embedding_.defined(), "the denoiser is loaded before the picture is encoded");
+    const auto source = folder_.source(Part::unet, device_, settings_.dtype);
+    const Weights root{*source};
+    embedding_.bind(root);
+    const std::array<at::Tensor, num_branches> context{at::zeros_like(image_embedding_), image_embedding_};
+    for (const auto& unit : units_) {
+        unit->bind(root);
+        unit->set_context(root, context);
+    }
+    const auto pose_source = folder_.source(Part::pose_net, device_, settings_.dtype);
+    pose_net_.emplace(folder_.config().unet.channels.front());
+    pose_net_->bind(Weights{*pose_source});
+}
+
+void MimicMotion::drop_denoiser() {
+    units_ = make_unet(folder_.config().unet);
+    embedding_ = UNetEmbedding{folder_.config().unet};
+    pose_net_.reset();
+    pose_cache_.clear();
+    pose_cached_ = 0;
+}
+
+at::Tensor MimicMotion::pose_features(const plan::Pass& pass, const std::vector<std::int64_t>& frames) {
+    if (const auto found = pose_cache_.find(pass.slice); found != pose_cache_.end()) return found->second;
+    std::vector<at::Tensor> parts;
+    for (std::size_t first = 0; first < frames.size(); first += pose_chunk) {
+        const std::vector<std::int64_t> some(frames.begin() + static_cast<std::ptrdiff_t>(first), frames.begin() + static_cast<std::ptrdiff_t>(std::min(first + pose_chunk, frames.size())));
+        parts.push_back((*pose_net_)((maps_(some).to(device_).to(c10::kFloat) / 127.5 - 1.0).to(settings_.dtype)));
+    }
+    const OwnedBy owner(Owner::conditioning);
+    const auto features = at::cat(parts);
+    const auto bytes = static_cast<std::int64_t>(features.nbytes());
+    if (pose_cached_ + bytes <= pose_cache_bytes) {
+        pose_cache_.emplace(pass.slice, features);
+        pose_cached_ += bytes;
+    }
+    return features;
+}
+
+PassState MimicMotion::begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) {
+    const OwnedBy owner(Owner::activations);
+    PassState state;
+    state.branch = pass.branch;
+    state.chunks = settings_.chunks;
+    // The model is told fps - 1, as published.
+    state.silu_embedding = embedding_(sampler_.timestep(pass.step), {static_cast<double>(settings_.fps - 1), static_cast<double>(settings_.motion_bucket), settings_.noise_aug});
+    auto noisy = sampler_.scale_input(latents, pass.step).to(settings_.dtype).permute({0, 2, 3, 1});
+    const bool conditional = pass.branch == Branch::conditional;
+    const auto picture = conditional ? image_latents_.expand(noisy.sizes()) : at::zeros_like(image_latents_).expand(noisy.sizes());
+    state.hidden = at::cat({noisy.contiguous(), picture}, -1);
+    if (conditional) state.pose = pose_features(pass, frames);
+    return state;
+}
+
+at::Tensor MimicMotion::finish(PassState& state) {
+    ensure(state.skips.empty() && !state.residual.defined(), "a pass ended with skips or a residual left over");
+    const OwnedBy owner(Owner::latents);
+    return state.hidden.permute({0, 3, 1, 2}).to(c10::kFloat).contiguous();
+}
+
+void MimicMotion::load_decoder() {
+    const auto source = folder_.source(Part::vae, device_, settings_.decode_dtype);
+    decoder_.emplace(folder_.config().vae);
+    decoder_->bind(Weights{*source});
+}
+
+at::Tensor MimicMotion::decode(const at::Tensor& latents) {
+    const OwnedBy owner(Owner::activations);
+    const auto scaled = (latents * (1.0 / folder_.config().vae.scaling_factor)).permute({0, 2, 3, 1}).contiguous();
+    const auto frames = (*decoder_)(scaled.to(device_, settings_.decode_dtype)).to(c10::kFloat);
+    return (frames / 2.0 + 0.5).clamp_(0.0, 1.0);
+}
+
+}  // namespace
+
+std::unique_ptr<Family> make_mimicmotion(const ModelFolder& folder, const ClipSettings& settings, const ComputeDevice& device, PoseMaps maps) {
+    return std::make_unique<MimicMotion>(folder, settings, device, std::move(maps));
+}
+
+at::Tensor vae_pixels(const at::Tensor& reference, const ClipSettings& settings, std::int64_t channels) {
+    const auto pixels = reference.unsqueeze(0).to(c10::kFloat) / 255.0 * 2.0 - 1.0;
+    if (settings.noise_aug == 0) return pixels;
+    return (pixels + settings.noise_aug * draw_noise(settings, channels).picture.permute({0, 2, 3, 1})).contiguous();
+}
+
+Draws draw_noise(const ClipSettings& settings, std::int64_t channels) {
+    const auto generator = at::detail::createCPUGenerator(static_cast<std::uint64_t>(settings.seed));
+    const auto options = at::TensorOptions{}.dtype(c10::kFloat);
+    Draws draws;
+    draws.picture = at::randn({1, 3, settings.height, settings.width}, generator, options);
+    draws.latents = at::randn({1, settings.slice_length, channels, settings.height / 8, settings.width / 8}, generator, options)[0];
+    return draws;
+}
+
+}  // namespace weft::model::mimicmotion

@@ -1,0 +1,150 @@
+#include "model/mimicmotion/vae.hpp"
+
+#include "base/text.hpp"
+
+namespace weft::model::mimicmotion {
+
+namespace {
+constexpr double eps = 1e-6;
+constexpr double temporal_eps = 1e-5;
+const at::Tensor no_embedding;
+
+void see(const VaeProbe& probe, const std::string& name, const at::Tensor& value) {
+    if (probe) probe(name, value);
+}
+}  // namespace
+
+VaeAttention take_vae_attention(const Weights& weights, std::int64_t channels) {
+    return {take_group_norm(weights / "group_norm", channels, eps), take_self_attention(weights, channels, 1, Bias::with)};
+}
+
+void add_vae_attention(at::Tensor& x, const VaeAttention& block) {
+    const auto tokens = group_norm(x, block.norm).view({x.size(0), -1, x.size(-1)});
+    add_linear(x, attend_tokens(tokens, block.attention), block.attention.out);
+}
+
+void VaeEncoder::bind(const Weights& source) {
+    const auto encoder = source / "encoder";
+    const auto& widths = config_.channels;
+    conv_in_ = take_conv(encoder / "conv_in", 3, widths.front(), 3);
+    levels_.clear();
+    for (std::size_t i = 0; i < widths.size(); ++i) {
+        const auto at = encoder / cat("down_blocks.", i);
+        Level level;
+        for (std::int64_t j = 0; j < config_.layers; ++j)
+            level.resnets.push_back(take_resnet(at / cat("resnets.", j), j == 0 ? widths[i == 0 ? 0 : i - 1] : widths[i], widths[i], 0, eps));
+        if (i + 1 < widths.size()) level.down = take_conv(at / "downsamplers.0.conv", widths[i], widths[i], 3, 2, 0);
+        levels_.push_back(std::move(level));
+    }
+    const auto inner = widths.back();
+    mid0_ = take_resnet(encoder / "mid_block.resnets.0", inner, inner, 0, eps);
+    attention_ = take_vae_attention(encoder / "mid_block.attentions.0", inner);
+    mid1_ = take_resnet(encoder / "mid_block.resnets.1", inner, inner, 0, eps);
+    norm_out_ = take_group_norm(encoder / "conv_norm_out", inner, eps);
+    const auto moments = 2 * config_.latent_channels;
+    conv_out_ = take_conv(encoder / "conv_out", inner, moments, 3);
+    quant_ = take_conv(source / "quant_conv", moments, moments, 1, 1, 0);
+}
+
+at::Tensor VaeEncoder::moments(const at::Tensor& pixels, const VaeProbe& probe) const {
+    auto x = conv2d(pixels, conv_in_);
+    see(probe, "encoder.conv_in", x);
+    for (std::size_t i = 0; i < levels_.size(); ++i) {
+        for (std::size_t j = 0; j < levels_[i].resnets.size(); ++j) {
+            x = resnet(x, levels_[i].resnets[j], no_embedding);
+            see(probe, cat("encoder.down_blocks.", i, ".resnets.", j), x);
+        }
+        // Zeros to the right and below only, unlike the UNet's samplers.
+        if (levels_[i].down) x = conv2d(at::constant_pad_nd(x, {0, 0, 0, 1, 0, 1}), *levels_[i].down);
+        see(probe, cat("encoder.down_blocks.", i), x);
+    }
+    x = resnet(x, mid0_, no_embedding);
+    see(probe, "encoder.mid_block.resnets.0", x);
+    add_vae_attention(x, attention_);
+    see(probe, "encoder.mid_block.attentions.0", x);
+    x = resnet(x, mid1_, no_embedding);
+    see(probe, "encoder.mid_block", x);
+    see(probe, "encoder.mid_block.resnets.1", x);
+    x = group_norm(x, norm_out_);
+    see(probe, "encoder.conv_norm_out", x);
+    at::silu_(x);
+    x = conv2d(x, conv_out_);
+    see(probe, "encoder.conv_out", x);
+    x = conv2d(x, quant_);
+    see(probe, "quant_conv", x);
+    return x;
+}
+
+at::Tensor VaeEncoder::operator()(const at::Tensor& x) const {
+    return moments(x).narrow(-1, 0, config_.latent_channels).contiguous();
+}
+
+TemporalDecoder::Block TemporalDecoder::take_block(const Weights& weights, std::int64_t in, std::int64_t out) {
+    Block block;
+    block.spatial = take_resnet(weights / "spatial_res_block", in, out, 0, eps);
+    block.temporal = take_temporal_resnet(weights / "temporal_res_block", out, 0, temporal_eps);
+    const auto mix = (weights / "time_mixer").take("mix_factor", {1});
+    block.temporal_share = mix.is_meta() ? 0.0 : mix.sigmoid().item<double>();  // the decoder's mix is the UNet's turned round
+    return block;
+}
+
+at::Tensor TemporalDecoder::run_block(const at::Tensor& x, const Block& block) {
+    auto y = resnet(x, block.spatial, no_embedding);
+    add_temporal_resnet(y, block.temporal, no_embedding, block.temporal_share);
+    return y;
+}
+
+void TemporalDecoder::bind(const Weights& source) {
+    const auto decoder = source / "decoder";
+    const auto& widths = config_.channels;
+    const auto inner = widths.back();
+    conv_in_ = take_conv(decoder / "conv_in", config_.latent_channels, inner, 3);
+    mid_.clear();
+    for (std::int64_t j = 0; j < config_.layers; ++j) mid_.push_back(take_block(decoder / cat("mid_block.resnets.", j), inner, inner));
+    attention_ = take_vae_attention(decoder / "mid_block.attentions.0", inner);
+    levels_.clear();
+    auto in = inner;
+    for (std::size_t i = 0; i < widths.size(); ++i) {
+        const auto out = widths[widths.size() - 1 - i];
+        const auto at = decoder / cat("up_blocks.", i);
+        Level level;
+        for (std::int64_t j = 0; j < config_.layers + 1; ++j) level.blocks.push_back(take_block(at / cat("resnets.", j), j == 0 ? in : out, out));
+        if (i + 1 < widths.size()) level.up = take_conv(at / "upsamplers.0.conv", out, out, 3);
+        levels_.push_back(std::move(level));
+        in = out;
+    }
+    norm_out_ = take_group_norm(decoder / "conv_norm_out", in, eps);
+    conv_out_ = take_conv(decoder / "conv_out", in, 3, 3);
+    time_conv_out_ = take_temporal_conv(decoder / "time_conv_out", 3, 3);
+}
+
+at::Tensor TemporalDecoder::operator()(const at::Tensor& latents, const VaeProbe& probe) const {
+    auto x = conv2d(latents, conv_in_);
+    see(probe, "decoder.conv_in", x);
+    x = run_block(x, mid_.front());
+    see(probe, "decoder.mid_block.resnets.0", x);
+    // The published block pairs its later resnets with its one attention: with one layer it owns an attention that never runs, a third resnet never runs either.
+    if (mid_.size() > 1) {
+        add_vae_attention(x, attention_);
+        see(probe, "decoder.mid_block.attentions.0", x);
+        x = run_block(x, mid_[1]);
+        see(probe, "decoder.mid_block.resnets.1", x);
+    }
+    see(probe, "decoder.mid_block", x);
+    for (std::size_t i = 0; i < levels_.size(); ++i) {
+        for (std::size_t j = 0; j < levels_[i].blocks.size(); ++j) {
+            x = run_block(x, levels_[i].blocks[j]);
+            see(probe, cat("decoder.up_blocks.", i, ".resnets.", j), x);
+        }
+        if (levels_[i].up) x = conv2d(upsample_twice(x), *levels_[i].up);
+        see(probe, cat("decoder.up_blocks.", i), x);
+    }
+    x = group_norm(x, norm_out_);
+    see(probe, "decoder.conv_norm_out", x);
+    at::silu_(x);
+    x = conv2d(x, conv_out_);
+    see(probe, "decoder.conv_out", x);
+    return temporal_conv(x, time_conv_out_);
+}
+
+}  // namespace weft::model::mimicmotion

@@ -1,0 +1,75 @@
+#pragma once
+#include "model/layers/layers.hpp"
+#include "model/mimicmotion/config.hpp"
+
+#include <functional>
+#include <optional>
+
+namespace weft::model::mimicmotion {
+
+/// Called with a published module name and its result [frames, height, width, channels], for tests.
+using VaeProbe = std::function<void(const std::string&, const at::Tensor&)>;
+
+/// Single-head attention of every pixel to all pixels of its frame, with the norm and the residual (models/mimicmotion.md section 5).
+struct VaeAttention {
+    GroupNorm norm;
+    SelfAttention attention;
+};
+[[nodiscard]] VaeAttention take_vae_attention(const Weights& weights, std::int64_t channels);
+void add_vae_attention(at::Tensor& x, const VaeAttention& block);
+
+/// Pictures to latents.
+class VaeEncoder {
+  public:
+    explicit VaeEncoder(const VaeConfig& config) : config_{config} {}
+    void bind(const Weights& source);
+
+    /// x [1, height, width, 3] in [-1, 1] -> moments [1, height / 8, width / 8, 2 * latents]: mean, then log-variance.
+    [[nodiscard]] at::Tensor moments(const at::Tensor& x, const VaeProbe& probe = {}) const;
+
+    /// The mean alone, [1, height / 8, width / 8, latents]; not scaled.
+    [[nodiscard]] at::Tensor operator()(const at::Tensor& x) const;
+
+  private:
+    struct Level {
+        std::vector<Resnet> resnets;
+        std::optional<Conv2d> down;
+    };
+    VaeConfig config_;
+    Conv2d conv_in_, conv_out_, quant_;
+    std::vector<Level> levels_;
+    Resnet mid0_, mid1_;
+    VaeAttention attention_;
+    GroupNorm norm_out_;
+};
+
+/// Latents to frames, a chunk at a time: temporal norms and convolutions see the frames of the chunk, so its borders are part of the function.
+class TemporalDecoder {
+  public:
+    explicit TemporalDecoder(const VaeConfig& config) : config_{config} {}
+    void bind(const Weights& source);
+
+    /// latents [frames, h, w, latents], already divided by the scaling factor -> [frames, 8 h, 8 w, 3], about [-1, 1].
+    [[nodiscard]] at::Tensor operator()(const at::Tensor& latents, const VaeProbe& probe = {}) const;
+
+  private:
+    struct Block {
+        Resnet spatial, temporal;
+        double temporal_share = 0;
+    };
+    struct Level {
+        std::vector<Block> blocks;
+        std::optional<Conv2d> up;
+    };
+    [[nodiscard]] static Block take_block(const Weights& weights, std::int64_t in, std::int64_t out);
+    [[nodiscard]] static at::Tensor run_block(const at::Tensor& x, const Block& block);
+
+    VaeConfig config_;
+    Conv2d conv_in_, conv_out_, time_conv_out_;
+    std::vector<Block> mid_;
+    VaeAttention attention_;
+    std::vector<Level> levels_;
+    GroupNorm norm_out_;
+};
+
+}  // namespace weft::model::mimicmotion

@@ -1,0 +1,36 @@
+#include "model/pictures.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace weft::model {
+
+at::Tensor cover_bilinear(const at::Tensor& picture, std::int64_t height, std::int64_t width) {
+    const double ratio = static_cast<double>(picture.size(0)) / static_cast<double>(picture.size(1));
+    std::int64_t h = height;
+    std::int64_t w = width;
+    if (ratio < static_cast<double>(height) / static_cast<double>(width))
+        w = static_cast<std::int64_t>(std::ceil(static_cast<double>(height) / ratio));
+    else
+        h = static_cast<std::int64_t>(std::ceil(static_cast<double>(width) * ratio));
+    auto x = picture;
+    if (h != picture.size(0) || w != picture.size(1)) {
+        const auto image = picture.permute({2, 0, 1}).unsqueeze(0).to(c10::kFloat).contiguous();
+        x = at::upsample_bilinear2d(image, {h, w}, /*align_corners=*/false).round_().clamp_(0, 255).to(c10::kByte)[0].permute({1, 2, 0});
+    }
+    // nearbyint rounds half to even, as Python's round does.
+    const auto top = static_cast<std::int64_t>(std::nearbyint(static_cast<double>(h - height) / 2.0));
+    const auto left = static_cast<std::int64_t>(std::nearbyint(static_cast<double>(w - width) / 2.0));
+    return x.narrow(0, top, height).narrow(1, left, width).contiguous();
+}
+
+at::Tensor truncated_round_trip(const at::Tensor& picture) {
+    const auto x = picture.to(c10::kFloat) / 127.5 - 1.0;
+    return ((x + 1.0) * 127.5).to(c10::kByte);
+}
+
+at::Tensor to_bytes(const at::Tensor& frames) {
+    return (frames * 255.0).to(c10::kByte);
+}
+
+}  // namespace weft::model

@@ -1,0 +1,89 @@
+#include "model/weight_files.hpp"
+
+#include "base/text.hpp"
+#include "device/meter.hpp"
+
+#include <cstring>
+#include <set>
+
+namespace weft::model {
+
+namespace {
+c10::ScalarType scalar_type(io::ElementType type) {
+    switch (type) {
+        case io::ElementType::f64: return c10::kDouble;
+        case io::ElementType::f32: return c10::kFloat;
+        case io::ElementType::f16: return c10::kHalf;
+        case io::ElementType::bf16: return c10::kBFloat16;
+        case io::ElementType::i64: return c10::kLong;
+        case io::ElementType::i32: return c10::kInt;
+        case io::ElementType::i16: return c10::kShort;
+        case io::ElementType::i8: return c10::kChar;
+        case io::ElementType::u8: return c10::kByte;
+        case io::ElementType::boolean: return c10::kBool;
+    }
+    ensure(false, "an element type without a Torch type");
+    return c10::kByte;
+}
+
+bool on_border(const void* data, std::size_t border) {
+    return reinterpret_cast<std::uintptr_t>(data) % border == 0;
+}
+}  // namespace
+
+at::Tensor as_tensor(const io::StoredTensor& stored, std::shared_ptr<const io::WeightFile> keep) {
+    const auto type = scalar_type(stored.type);
+    const auto width = io::element_bytes(stored.type);
+    const auto options = at::TensorOptions{}.dtype(type);
+    if (stored.num_elements() == 0) return at::empty(stored.shape, options);
+    const auto* const first = stored.storage.data() + static_cast<std::size_t>(stored.offset) * width;
+    if (on_border(first, width)) {
+        // Torch has no read-only tensors; nothing in weft writes to weights.
+        const auto mapped = at::from_blob(const_cast<std::byte*>(first), stored.shape, stored.strides, [keep](void*) {}, options);
+        if (on_border(first, 64) && stored.contiguous()) return mapped;
+        return mapped.clone(at::MemoryFormat::Contiguous);
+    }
+    const auto bytes = at::empty({static_cast<std::int64_t>(stored.storage.size())}, at::TensorOptions{}.dtype(c10::kByte));
+    std::memcpy(bytes.mutable_data_ptr(), stored.storage.data(), stored.storage.size());
+    return bytes.narrow(0, 0, static_cast<std::int64_t>(stored.storage.size() / width * width)).view(type).as_strided(stored.shape, stored.strides, stored.offset).clone(at::MemoryFormat::Contiguous);
+}
+
+const io::StoredTensor& FileSource::find(const std::string& key, at::IntArrayRef shape) const {
+    const auto found = file_->tensors().find(prefix_ + key);
+    if (found == file_->tensors().end()) refuse(cat(file_->path().string(), ": key ", prefix_, key, " is missing"));
+    if (at::IntArrayRef(found->second.shape) != shape)
+        refuse(cat(file_->path().string(), ": key ", prefix_, key, " has shape ", io::shape_text(found->second.shape), ", wanted is ", io::shape_text({shape.data(), shape.size()})));
+    return found->second;
+}
+
+at::Tensor FileSource::load(const std::string& key, at::IntArrayRef shape) {
+    const OwnedBy owner(Owner::weights);
+    return as_tensor(find(key, shape), file_).to(device_, dtype_);
+}
+
+void FileSource::expect(const std::string& key, at::IntArrayRef shape) {
+    static_cast<void>(find(key, shape));
+}
+
+void check_keys(std::span<const KeySpec> wanted, const io::WeightFile& file, const std::string& prefix, std::span<const std::string> ignored, Mistakes& mistakes) {
+    std::set<std::string> names;
+    for (const auto& spec : wanted) {
+        const auto name = prefix + spec.key;
+        if (!names.insert(name).second) continue;  // asked for by two units
+        const auto found = file.tensors().find(name);
+        if (found == file.tensors().end())
+            mistakes.add(cat(file.path().string(), ": key ", name, " is missing; wanted is ", io::shape_text(spec.shape)));
+        else if (found->second.shape != spec.shape)
+            mistakes.add(cat(file.path().string(), ": key ", name, " has shape ", io::shape_text(found->second.shape), ", wanted is ", io::shape_text(spec.shape)));
+        else if (const auto type = found->second.type; type != io::ElementType::f16 && type != io::ElementType::bf16 && type != io::ElementType::f32 && type != io::ElementType::f64)
+            mistakes.add(cat(file.path().string(), ": key ", name, " holds ", io::element_name(type), ", wanted are floating-point numbers"));
+    }
+    for (const auto& [name, stored] : file.tensors()) {
+        if (!name.starts_with(prefix) || names.contains(name)) continue;
+        bool known = false;
+        for (const auto& ending : ignored) known = known || name.ends_with(ending);
+        if (!known) mistakes.add(cat(file.path().string(), ": key ", name, " ", io::shape_text(stored.shape), " is surplus: no part of the model that the config files describe"));
+    }
+}
+
+}  // namespace weft::model

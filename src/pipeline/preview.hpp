@@ -1,0 +1,12 @@
+#pragma once
+#include "base/settings.hpp"
+
+#include <string>
+
+namespace weft::pipeline {
+
+/// `weft plan`: slices, passes, chunks and sizes of the job, from config files and the number of pose frames alone.
+/// Refuses (exit code 2) what cannot be planned.
+[[nodiscard]] std::string preview(const Settings& settings);
+
+}  // namespace weft::pipeline

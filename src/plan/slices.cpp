@@ -1,0 +1,41 @@
+#include "plan/slices.hpp"
+
+#include "base/error.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+namespace weft::plan {
+
+Slices make_slices(std::int64_t num_frames, std::int64_t length, std::int64_t overlap) {
+    ensure(num_frames >= 1 && overlap >= 1 && overlap < length, "slices need at least a frame and 1 <= overlap < length");
+    const auto size = std::min(length, num_frames);
+    const auto slice_from = [size](std::int64_t start) {
+        Slice slice;
+        slice.frames.resize(static_cast<std::size_t>(size));
+        std::iota(slice.frames.begin(), slice.frames.end(), start);
+        slice.frames.front() = 0;
+        return slice;
+    };
+    Slices slices;
+    for (std::int64_t start = 0; start <= num_frames - size; start += length - overlap) slices.push_back(slice_from(start));
+    if (slices.back().frames.back() < num_frames - 1) slices.push_back(slice_from(num_frames - size));
+    return slices;
+}
+
+std::vector<float> slot_weights(std::int64_t length) {
+    std::vector<float> weights;
+    for (std::int64_t slot = 0; slot < length; ++slot) {
+        const float u = (static_cast<float>(slot) + 0.5F) * 2.0F / static_cast<float>(length);
+        weights.push_back(std::min(u, 2.0F - u));
+    }
+    return weights;
+}
+
+std::vector<FrameRange> decode_chunks(std::int64_t num_frames, std::int64_t chunk) {
+    std::vector<FrameRange> chunks;
+    for (std::int64_t begin = 0; begin < num_frames; begin += chunk) chunks.push_back({begin, std::min(begin + chunk, num_frames)});
+    return chunks;
+}
+
+}  // namespace weft::plan

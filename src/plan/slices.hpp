@@ -1,0 +1,33 @@
+#pragma once
+#include <cstdint>
+#include <vector>
+
+namespace weft::plan {
+
+/// Half open, in frames of the clip.
+struct FrameRange {
+    std::int64_t begin = 0;
+    std::int64_t end = 0;
+    [[nodiscard]] std::int64_t size() const { return end - begin; }
+    [[nodiscard]] bool operator==(const FrameRange&) const = default;
+};
+
+/// Frames denoised together: slot -> frame. Slot 0 is the anchor, frame 0.
+struct Slice {
+    std::vector<std::int64_t> frames;
+    [[nodiscard]] bool operator==(const Slice&) const = default;
+};
+using Slices = std::vector<Slice>;
+
+/// MimicMotion's slices (models/mimicmotion.md section 7.3): slot 0 is frame 0 everywhere, neighbours share overlap - 1 frames, the last slice is
+/// moved back so that it ends with the clip. A clip shorter than `length` is one slice of all its frames.
+/// Needs num_frames >= 1 and 1 <= overlap < length.
+[[nodiscard]] Slices make_slices(std::int64_t num_frames, std::int64_t length, std::int64_t overlap);
+
+/// Blending weight of each slot: a triangle, min(u, 2 - u) with u = (slot + 1/2) * 2 / length.
+[[nodiscard]] std::vector<float> slot_weights(std::int64_t length);
+
+/// Consecutive chunks of at most `chunk` frames from frame 0 on; the last may be shorter.
+[[nodiscard]] std::vector<FrameRange> decode_chunks(std::int64_t num_frames, std::int64_t chunk);
+
+}  // namespace weft::plan

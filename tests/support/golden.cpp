@@ -1,0 +1,132 @@
+#include "support/golden.hpp"
+
+#include "base/file.hpp"
+#include "base/text.hpp"
+#include "model/weight_files.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <set>
+
+namespace weft::golden {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+class OneThread final : public testing::Environment {
+  public:
+    void SetUp() override { at::set_num_threads(1); }
+};
+[[maybe_unused]] const auto* const one_thread = testing::AddGlobalTestEnvironment(new OneThread);
+
+/// Recorded, but given to the test or not weft's: the fp16 mode of the original and a function that its pipeline never calls.
+bool is_compared(const std::string& key) {
+    static const std::set<std::string> inputs{"reference_u8", "poses_u8", "noise", "v", "original"};
+    const auto has = [&](const char* part) { return key.find(part) != std::string::npos; };
+    return !inputs.contains(key) && !key.starts_with("in.") && key != "reference_u8_used_fp16" && !has("timesteps_fp16mode") && !has(".fp16.") && !key.starts_with("add_noise.");
+}
+
+/// Largest difference over the largest recorded value; 0 where bits must be equal.
+double tolerance_of(const std::string& key) {
+    if (key == "reference_u8_used" || key == "initial_noise" || key == "noise_aug") return 0;
+    if (key == "clip_pixels" || key == "clip.pixels") return 5e-5;
+    if (key == "image_latents" || key.starts_with("step")) return 1e-4;
+    if (key == "frames") return 3e-4;
+    return 2e-5;
+}
+
+void expect_bytes(const std::string& key, const at::Tensor& wanted, const at::Tensor& got) {
+    const auto off = (wanted.to(at::kInt) - got.to(at::kInt)).abs();
+    const auto most = off.max().item<int>();
+    const double share = static_cast<double>(off.gt(0).sum().item<std::int64_t>()) / static_cast<double>(off.numel());
+    std::printf("  %-90s %.4f %% of bytes off, by %d at most\n", key.c_str(), 100 * share, most);
+    EXPECT_LE(most, 1) << key;
+    EXPECT_LE(share, 0.002) << key;
+}
+
+void expect_close(const std::string& key, const at::Tensor& wanted, const at::Tensor& got) {
+    const double largest = wanted.abs().max().item<double>();
+    const double off = (wanted.to(at::kDouble) - got.to(at::kDouble)).abs().max().item<double>();
+    const double ratio = off == 0 ? 0.0 : off / largest;
+    const double allowed = tolerance_of(key);
+    std::printf("  %-90s %.1e (at most %.0e)\n", key.c_str(), ratio, allowed);
+    EXPECT_TRUE(ratio <= allowed) << key << ": off by " << ratio << " of the largest value, at most " << allowed << " is allowed";
+}
+
+/// cut.py keeps of pose maps where they are not black, and the colours there.
+void unpack_poses(Tensors& tensors) {
+    const auto packed = tensors.find("poses_u8.mask");
+    if (packed == tensors.end()) return;
+    const auto bits = at::tensor({128, 64, 32, 16, 8, 4, 2, 1}, at::kByte);
+    const auto mask = packed->second.unsqueeze(-1).bitwise_and(bits).ne(0).flatten(2);  // [frames, height, width]
+    auto poses = at::zeros({mask.size(0), mask.size(1), mask.size(2), 3}, at::kByte);
+    poses.index_put_({mask}, tensors.at("poses_u8.colours"));
+    tensors.erase("poses_u8.mask");
+    tensors.erase("poses_u8.colours");
+    tensors.emplace("poses_u8", poses);
+}
+
+}  // namespace
+
+fs::path mimicmotion() {
+    const char* const full = std::getenv("WEFT_GOLDEN");
+    return fs::path(full != nullptr ? full : WEFT_SOURCE_DIR "/tests/golden") / "mimicmotion";
+}
+
+fs::path beside_full_data(const std::string& name) {
+    const char* const full = std::getenv("WEFT_GOLDEN");
+    if (full == nullptr) refuse("this test needs the full golden data: launch/test --golden DIR, or WEFT_GOLDEN=DIR");
+    return fs::path(full) / ".." / name;
+}
+
+Tensors read_tensors(const fs::path& path) {
+    const auto file = std::make_shared<const io::WeightFile>(io::WeightFile::open(path));
+    Tensors tensors;
+    for (const auto& [name, stored] : file->tensors()) tensors.emplace(name, model::as_tensor(stored, file).clone());
+    return tensors;
+}
+
+Case read_case(const std::string& name) {
+    const auto folder = mimicmotion() / "cases" / name;
+    Case made{name, nlohmann::json::parse(read_text(folder / "case.json")), read_tensors(folder / "tensors.safetensors")};
+    unpack_poses(made.recorded);
+    return made;
+}
+
+model::mimicmotion::ModelFolder tiny_model() {
+    Mistakes mistakes;
+    auto folder = model::mimicmotion::ModelFolder::open(mimicmotion() / "model", mistakes);
+    mistakes.throw_if_any("the tiny model does not open");
+    return folder;
+}
+
+void expect_as_recorded(const Case& wanted, const Tensors& computed) {
+    std::printf("%s\n", wanted.name.c_str());
+    std::size_t compared = 0;
+    for (const auto& [key, tensor] : wanted.recorded) {
+        if (!is_compared(key)) continue;
+        ++compared;
+        const auto found = computed.find(key);
+        if (found == computed.end()) {
+            ADD_FAILURE() << key << ": recorded but not computed";
+        } else if (tensor.sizes() != found->second.sizes()) {
+            ADD_FAILURE() << key << ": shape " << found->second.sizes() << ", recorded is " << tensor.sizes();
+        } else if (key == "frames_u8") {
+            expect_bytes(key, tensor, found->second);
+        } else {
+            expect_close(key, tensor, found->second);
+        }
+    }
+    EXPECT_GT(compared, 0U) << wanted.name << ": nothing to compare";
+}
+
+at::Tensor nchw(const at::Tensor& image) {
+    return image.permute({0, 3, 1, 2});
+}
+
+}  // namespace weft::golden

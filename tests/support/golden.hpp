@@ -1,0 +1,44 @@
+#pragma once
+#include "model/mimicmotion/model_folder.hpp"
+
+#include <ATen/core/Tensor.h>
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+/// Golden data: what the original Python classes computed (tests/golden/README.md). A test computes tensors by name;
+/// `expect_as_recorded` holds them against everything that the case's file records.
+///
+/// Linking golden.cpp also sets one ATen thread: bits depend on the number of threads.
+namespace weft::golden {
+
+using Tensors = std::map<std::string, at::Tensor>;
+
+/// The family's folder in $WEFT_GOLDEN (the full data), or in tests/golden (the part of it that a bare clone has).
+[[nodiscard]] std::filesystem::path mimicmotion();
+
+/// Pictures, weights and models that lie beside the full data; only tests labelled `golden` may ask.
+[[nodiscard]] std::filesystem::path beside_full_data(const std::string& name);
+
+/// All tensors of a safetensors file, as copies.
+[[nodiscard]] Tensors read_tensors(const std::filesystem::path& file);
+
+struct Case {
+    std::string name;
+    nlohmann::json facts;  ///< case.json
+    Tensors recorded;
+};
+[[nodiscard]] Case read_case(const std::string& name);
+
+/// The tiny model with random weights that all cases but pose-net-real were made with. Throws where it does not open.
+[[nodiscard]] model::mimicmotion::ModelFolder tiny_model();
+
+/// Every recorded tensor that is no input must be in `computed` and within the tolerance that the data's README gives for it.
+void expect_as_recorded(const Case& wanted, const Tensors& computed);
+
+/// Channels-last to the recorded order of an image's dims.
+[[nodiscard]] at::Tensor nchw(const at::Tensor& image);
+
+}  // namespace weft::golden
