@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <malloc.h>
 #include <mutex>
 
 namespace weft {
@@ -111,6 +112,9 @@ namespace meter {
 
 void install() {
     static MeteredAllocator allocator;
+    // Tensors of up to 32 MiB come back from the heap and not from fresh pages that the kernel must clear: a tenth of a small model's time.
+    ::mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    ::mallopt(M_TRIM_THRESHOLD, 256 << 20);
     c10::SetCPUAllocator(&allocator, /*priority=*/100);
 }
 

@@ -4,7 +4,6 @@
 #include "base/text.hpp"
 
 extern "C" {
-#include <libavutil/display.h>
 #include <libavutil/imgutils.h>
 #include <libavutil/pixdesc.h>
 }

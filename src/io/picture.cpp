@@ -222,7 +222,7 @@ Picture cover(const Picture& picture, int width, int height) {
     if (long_side > 4.0 * libav::kMaxSide)
         refuse(cat("a picture of ", picture.width, " x ", picture.height, " pixels is too narrow to cover ", width, " x ", height,
                    "; crop it nearer to that aspect"));
-    const Picture large = wide ? scaled(picture, int(long_side), height) : scaled(picture, width, int(long_side));
+    Picture large = wide ? scaled(picture, int(long_side), height) : scaled(picture, width, int(long_side));
     if (large.width == width && large.height == height) return large;
 
     const auto left = std::size_t(half(large.width - width));

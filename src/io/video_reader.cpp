@@ -4,11 +4,6 @@
 #include "base/text.hpp"
 #include "io/libav.hpp"
 
-extern "C" {
-#include <libavutil/display.h>
-#include <libavutil/pixdesc.h>
-}
-
 #include <algorithm>
 #include <cctype>
 #include <utility>

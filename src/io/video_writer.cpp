@@ -6,7 +6,7 @@
 #include "io/libav.hpp"
 
 extern "C" {
-#include <libavutil/opt.h>
+#include <libavutil/cpu.h>
 }
 
 #include <fcntl.h>
@@ -174,7 +174,7 @@ class AudioCopy {
         if (avformat_query_codec(&format, codec, FF_COMPLIANCE_NORMAL) != 1)
             refuse(cat(path.string(), ": its sound (", avcodec_get_name(codec), ") does not fit into ", format.name, "; convert it first, e.g. ffmpeg -i ",
                        path.filename().string(), " -vn -c:a aac sound.m4a, or write the film without sound"));
-        if (raw->start_time != AV_NOPTS_VALUE) start_ = av_rescale_q(raw->start_time, AV_TIME_BASE_Q, from_->time_base);
+        if (raw->start_time != AV_NOPTS_VALUE) start_ = av_rescale_q(raw->start_time, AVRational{1, AV_TIME_BASE}, from_->time_base);
     }
 
     void add_stream(AVFormatContext& film) {
@@ -346,6 +346,9 @@ class FilmFile final : public VideoWriter::State {
             settings.color_trc = AVCOL_TRC_BT709;
             av_dict_set_int(&extra, "crf", options.quality, 0);
             av_dict_set(&extra, "preset", "medium", 0);  // 30 ms a frame of 576 x 1024 against 20 of "veryfast": both vanish beside making the frame
+            // x264 0.164 (r3095) with AVX-512 gives other bytes from run to run: its "mbtree" then depends on what lay in the heap (64 x 48: 5 streams in 60
+            // runs; one with AVX2). May go with an x264 whose bytes repeat in Video.EqualFramesGiveEqualBytes without it.
+            if ((av_get_cpu_flags() & AV_CPU_FLAG_AVX512) != 0) av_dict_set(&extra, "x264-params", "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2", 0);
         } else {
             settings.pix_fmt = AV_PIX_FMT_0RGB32;
             settings.gop_size = 1;  // any frame can be reached without the ones before

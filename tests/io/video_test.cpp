@@ -3,9 +3,10 @@
 #include "io/video_reader.hpp"
 #include "io/video_writer.hpp"
 
-#include <sys/resource.h>
+#include <malloc.h>
 
 #include <array>
+#include <set>
 #include <vector>
 
 namespace weft::io {
@@ -214,12 +215,19 @@ TEST(Video, MkvAndFoldersAreExact) {
 
 TEST(Video, EqualFramesGiveEqualBytes) {
     const Folder folder;
-    for (const char* ending : {".mp4", ".mkv"})
+    for (const char* name : {"a.mp4", "a.mkv"})
         for (const int threads : {1, 2}) {
             auto how = options(64, 48);
             how.threads = threads;
-            for (const char* name : {"a", "b"}) write_film(folder / (std::string{name} + ending), how, 20, [](int frame) { return drawing(64, 48, frame); });
-            EXPECT_EQ(bytes_of(folder / (std::string{"a"} + ending)), bytes_of(folder / (std::string{"b"} + ending))) << ending << ", threads " << threads;
+            std::set<std::string> films;
+            for (int run = 0; run < 8; ++run) {
+                std::vector<std::string> heap;  // encoders that read what they never wrote find something else each time
+                for (int i = 0; i < 40; ++i) heap.emplace_back(std::size_t(1000 + (i * 7919 + run * 104729) % 300000), char(run * 37 + i));
+                heap.clear();
+                write_film(folder / name, how, 20, [](int frame) { return drawing(64, 48, frame); });
+                films.insert(bytes_of(folder / name));
+            }
+            EXPECT_EQ(films.size(), 1U) << name << ", threads " << threads;
         }
 }
 
@@ -496,21 +504,27 @@ TEST(Video, SoundThatDoesNotFitIsRefusedAtOnce) {
 }
 
 TEST(Video, MemoryDoesNotGrowWithTheFilm) {
+    const auto bytes_in_use = [] {
+        const auto info = ::mallinfo2();
+        return std::int64_t(info.uordblks + info.hblkhd);
+    };
     const Folder folder;
-    const auto peak_kib = [] {
-        rusage usage{};
-        ::getrusage(RUSAGE_SELF, &usage);
-        return usage.ru_maxrss;
-    };
-    const auto round_trip = [&](int num_frames) {
-        write_film(folder / "a.mkv", options(320, 240), num_frames, [](int frame) { return drawing(320, 240, frame); });
-        VideoReader reader{folder / "a.mkv"};
-        while (reader.next()) continue;
-    };
-    round_trip(20);
-    const auto before = peak_kib();
-    round_trip(220);  // 200 more frames are 45 MiB
-    EXPECT_LT(peak_kib() - before, 15 * 1024);
+    for (const char* name : {"a.mp4", "a.mkv", "frames"}) {
+        std::int64_t early = 0;
+        {
+            VideoWriter writer{folder / name, options(160, 120)};
+            for (int frame = 0; frame < 300; ++frame) {
+                writer.write(drawing(160, 120, frame));
+                if (frame == 80) early = bytes_in_use();  // x264 looks some 50 frames ahead
+            }
+            EXPECT_LT(bytes_in_use() - early, 2 << 20) << name << ", writing: 220 frames are 12 MiB";
+            writer.finish();
+        }
+        VideoReader reader{folder / name};
+        for (int frame = 0; reader.next(); ++frame)
+            if (frame == 30) early = bytes_in_use();
+        EXPECT_LT(bytes_in_use() - early, 2 << 20) << name << ", reading";
+    }
 }
 
 }  // namespace weft::io

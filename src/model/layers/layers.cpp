@@ -1,8 +1,7 @@
 #include "model/layers/layers.hpp"
 
-#include "base/error.hpp"
+#include "model/layers/group_norm_cpu.hpp"
 
-#include <array>
 #include <cmath>
 
 namespace weft::model {
@@ -51,19 +50,30 @@ GroupNorm take_group_norm(const Weights& weights, std::int64_t channels, double 
     return {weights.take("weight", {channels}), weights.take("bias", {channels}), eps};
 }
 
-at::Tensor group_norm(const at::Tensor& x, const GroupNorm& norm) {
+namespace {
+at::Tensor apply_group_norm(const at::Tensor& x, const GroupNorm& norm, Activation activation) {
     const auto n = x.size(0);
     const auto channels = x.size(-1);
     const auto pixels = x.numel() / (n * channels);
+    if (x.is_cpu() && x.scalar_type() == c10::kFloat) {
+        const auto in = x.contiguous();
+        auto out = at::empty_like(in);
+        group_norm_cpu(in.const_data_ptr<float>(), out.mutable_data_ptr<float>(), n, pixels, channels, norm_groups, norm.weight.const_data_ptr<float>(), norm.bias.const_data_ptr<float>(), norm.eps, activation);
+        return out;
+    }
     const auto image = as_nchw(x.view({n, pixels, 1, channels}));
-    const auto result = std::get<0>(at::native_group_norm(image, norm.weight, norm.bias, n, channels, pixels, norm_groups, norm.eps));
-    return as_nhwc(result).view(x.sizes());
+    auto result = as_nhwc(std::get<0>(at::native_group_norm(image, norm.weight, norm.bias, n, channels, pixels, norm_groups, norm.eps))).view(x.sizes());
+    if (activation == Activation::silu) at::silu_(result);
+    return result;
+}
+}  // namespace
+
+at::Tensor group_norm(const at::Tensor& x, const GroupNorm& norm) {
+    return apply_group_norm(x, norm, Activation::none);
 }
 
 at::Tensor group_norm_silu(const at::Tensor& x, const GroupNorm& norm) {
-    auto result = group_norm(x, norm);
-    at::silu_(result);
-    return result;
+    return apply_group_norm(x, norm, Activation::silu);
 }
 
 LayerNorm take_layer_norm(const Weights& weights, std::int64_t channels, double eps) {

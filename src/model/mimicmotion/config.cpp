@@ -18,6 +18,8 @@ using Json = nlohmann::json;
 class Reader {
   public:
     Reader(const fs::path& path, Mistakes& mistakes) : path_{path}, mistakes_{mistakes} {
+        json_ = Json::object();
+        if (!fs::exists(path)) return;  // find_files has named it
         try {
             json_ = Json::parse(read_text(path));
             if (!json_.is_object()) mistakes_.add(cat(path_.string(), ": must hold a JSON object"));

@@ -1,0 +1,109 @@
+#include "model/layers/group_norm_cpu.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <vector>
+
+// One function for each instruction set, chosen when the program starts. Sanitizers and the resolver that this needs do not go together.
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(__clang__)
+#define WEFT_FOR_EACH_ISA __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define WEFT_FOR_EACH_ISA
+#endif
+
+namespace weft::model {
+
+namespace {
+
+constexpr std::int64_t block_rows = 64;  // summed in fp32 before the sum goes on in double
+
+/// exp(x) for x in [-87, 87], within 2 units in the last place: 2^k times a polynomial on [-ln(2)/2, ln(2)/2]. Branch-free, so that loops vectorise.
+inline float exp_poly(float x) {
+    const float k = (x * 1.44269504F + 12582912.0F) - 12582912.0F;  // rounded to a whole number
+    float r = x - k * 0.693359375F;
+    r -= k * -2.12194440e-4F;
+    float p = 1.9875691500e-4F;
+    p = p * r + 1.3981999507e-3F;
+    p = p * r + 8.3334519073e-3F;
+    p = p * r + 4.1665795894e-2F;
+    p = p * r + 1.6666665459e-1F;
+    p = p * r + 5.0000001201e-1F;
+    p = p * r * r + r + 1.0F;
+    return p * std::bit_cast<float>((static_cast<std::int32_t>(k) + 127) << 23);
+}
+
+/// Adds to sum and square, per channel, x - shift of `rows` rows.
+WEFT_FOR_EACH_ISA void add_rows(const float* __restrict__ x, std::int64_t rows, std::int64_t channels, const float* __restrict__ shift, float* __restrict__ sum, float* __restrict__ square) {
+    for (std::int64_t row = 0; row < rows; ++row) {
+        const float* const line = x + row * channels;
+        for (std::int64_t c = 0; c < channels; ++c) {
+            const float d = line[c] - shift[c];
+            sum[c] += d;
+            square[c] += d * d;
+        }
+    }
+}
+
+WEFT_FOR_EACH_ISA void scale_rows(const float* __restrict__ x, float* __restrict__ y, std::int64_t rows, std::int64_t channels, const float* __restrict__ scale, const float* __restrict__ offset) {
+    for (std::int64_t row = 0; row < rows; ++row)
+        for (std::int64_t c = 0; c < channels; ++c) y[row * channels + c] = x[row * channels + c] * scale[c] + offset[c];
+}
+
+WEFT_FOR_EACH_ISA void scale_silu_rows(const float* __restrict__ x, float* __restrict__ y, std::int64_t rows, std::int64_t channels, const float* __restrict__ scale, const float* __restrict__ offset) {
+    for (std::int64_t row = 0; row < rows; ++row)
+        for (std::int64_t c = 0; c < channels; ++c) {
+            const float z = x[row * channels + c] * scale[c] + offset[c];
+            const float bounded = std::min(std::max(-z, -87.0F), 87.0F);
+            y[row * channels + c] = z / (1.0F + exp_poly(bounded));
+        }
+}
+
+}  // namespace
+
+void group_norm_cpu(const float* x, float* y, std::int64_t n, std::int64_t rows, std::int64_t channels, std::int64_t groups, const float* weight, const float* bias, double eps, Activation activation) {
+    const auto width = static_cast<std::size_t>(channels);
+    const std::int64_t per_group = channels / groups;
+    std::vector<float> sum(width), square(width), scale(width), offset(width);
+    std::vector<double> total(width), total_square(width);
+    for (std::int64_t i = 0; i < n; ++i) {
+        const float* const in = x + i * rows * channels;
+        const float* const shift = in;  // the first row
+        std::fill(total.begin(), total.end(), 0.0);
+        std::fill(total_square.begin(), total_square.end(), 0.0);
+        for (std::int64_t row = 0; row < rows; row += block_rows) {
+            std::fill(sum.begin(), sum.end(), 0.0F);
+            std::fill(square.begin(), square.end(), 0.0F);
+            add_rows(in + row * channels, std::min(block_rows, rows - row), channels, shift, sum.data(), square.data());
+            for (std::size_t c = 0; c < width; ++c) {
+                total[c] += static_cast<double>(sum[c]);
+                total_square[c] += static_cast<double>(square[c]);
+            }
+        }
+        const auto count = static_cast<double>(rows);
+        for (std::int64_t group = 0; group < groups; ++group) {
+            const auto first = static_cast<std::size_t>(group * per_group);
+            const auto last = first + static_cast<std::size_t>(per_group);
+            double mean = 0;
+            for (std::size_t c = first; c < last; ++c) mean += static_cast<double>(shift[c]) + total[c] / count;
+            mean /= static_cast<double>(per_group);
+            double spread = 0;  // sum of squared distances from the group's mean
+            for (std::size_t c = first; c < last; ++c) {
+                const double own = static_cast<double>(shift[c]) + total[c] / count - mean;
+                spread += total_square[c] - total[c] * total[c] / count + count * own * own;
+            }
+            const double inverse = 1.0 / std::sqrt(std::max(spread, 0.0) / (count * static_cast<double>(per_group)) + eps);
+            for (std::size_t c = first; c < last; ++c) {
+                scale[c] = static_cast<float>(inverse * static_cast<double>(weight[c]));
+                offset[c] = static_cast<float>(static_cast<double>(bias[c]) - mean * inverse * static_cast<double>(weight[c]));
+            }
+        }
+        float* const out = y + i * rows * channels;
+        if (activation == Activation::silu)
+            scale_silu_rows(in, out, rows, channels, scale.data(), offset.data());
+        else
+            scale_rows(in, out, rows, channels, scale.data(), offset.data());
+    }
+}
+
+}  // namespace weft::model
