@@ -11,6 +11,7 @@
 #include <CLI/CLI.hpp>
 
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -37,23 +38,27 @@ void tell(const pipeline::Report& report) {
     log::info(cat("video     ", report.video.string(), ": ", report.frames, " frames, ", human_seconds(report.film_seconds)));
 }
 
+/// What an earlier start said no longer holds: should this one be killed, no status says so.
+void remove_status(const Settings& settings) {
+    std::error_code ignored;
+    std::filesystem::remove(io::status_path(settings.output.run_file), ignored);
+}
+
 int run(const Arguments& arguments) {
     Mistakes mistakes;
     const auto settings = read_settings(arguments.config, arguments.overrides, mistakes);
+    const auto about = cat(arguments.config, " has mistakes:");
     if (arguments.print_config) {
-        mistakes.throw_if_any(cat(arguments.config, " has mistakes:"));
+        mistakes.throw_if_any(about);
         std::cout << to_toml(settings);
         return 0;
     }
-    check_settings(settings, mistakes);
-    mistakes.throw_if_any(cat(arguments.config, " has mistakes:"));
 
     stop::watch_signals();
     Events none;
     std::optional<Events> file;
-    if (!arguments.events.empty()) file.emplace(arguments.events);
     std::unique_ptr<pipeline::Job> job;
-    io::RunStatus status;
+    io::RunStatus status{.phase = "prepare"};
     const auto ended = [&](int code, const std::string& text) {
         status.code = code;
         status.text = text;
@@ -61,18 +66,19 @@ int run(const Arguments& arguments) {
             status.phase = job->phase();
             status.step = job->steps_done();
         }
-        io::write_status(settings.output.run_file, status);
+        if (settings.output.run_file.ends_with(".h5")) io::write_status(settings.output.run_file, status);
     };
     try {
+        if (!mistakes.empty()) check_settings(settings, mistakes);
+        mistakes.throw_if_any(about);
+        if (!arguments.events.empty()) file.emplace(arguments.events);
         job = std::make_unique<pipeline::Job>(settings, arguments.restart ? pipeline::Job::Restart::yes : pipeline::Job::Restart::no, file ? *file : none);
+        remove_status(settings);
         tell(job->run());
         ended(0, "done");
         return 0;
-    } catch (const Error& error) {
-        ended(static_cast<int>(error.code()), error.what());
-        throw;
     } catch (const std::exception& error) {
-        ended(static_cast<int>(ExitCode::failure), error.what());
+        ended(static_cast<int>(exit_code_of(error)), error.what());
         throw;
     }
 }

@@ -13,10 +13,6 @@
 namespace weft::app {
 
 int run_program(int argc, char** argv, const std::vector<AddCommand>& commands) {
-    const auto failed = [](ExitCode code, const char* text) {
-        log::error(text);
-        return static_cast<int>(code);
-    };
     CLI::App root{"weft: long pose-guided videos with diffusion models", "weft"};
     root.set_version_flag("--version", cat("weft ", build::version));
     root.require_subcommand(1);
@@ -27,13 +23,15 @@ int run_program(int argc, char** argv, const std::vector<AddCommand>& commands) 
         return actions.at(root.get_subcommands().front())();
     } catch (const CLI::ParseError& error) {
         return root.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::user_mistake);
-    } catch (const Error& error) {
-        return failed(error.code(), error.what());
-    } catch (const std::bad_alloc&) {
-        return failed(ExitCode::does_not_fit, "out of memory");
     } catch (const std::exception& error) {
-        return failed(ExitCode::failure, error.what());
+        log::error(dynamic_cast<const std::bad_alloc*>(&error) != nullptr ? "out of memory" : error.what());
+        return static_cast<int>(exit_code_of(error));
     }
+}
+
+ExitCode exit_code_of(const std::exception& error) noexcept {
+    if (const auto* const ours = dynamic_cast<const Error*>(&error)) return ours->code();
+    return dynamic_cast<const std::bad_alloc*>(&error) != nullptr ? ExitCode::does_not_fit : ExitCode::failure;
 }
 
 }  // namespace weft::app

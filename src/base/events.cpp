@@ -33,7 +33,8 @@ void Events::emit(std::string_view event, std::initializer_list<Field> fields) {
     for (const auto& field : fields)
         std::visit([&](const auto& value) { line[std::string(field.name)] = value; }, field.value);
     const std::lock_guard lock(sink_->mutex);
-    sink_->out << line.dump() << '\n' << std::flush;
+    // A library's text may hold anything: what is not UTF-8 is replaced, or dump() would throw.
+    sink_->out << line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n' << std::flush;
 }
 
 }  // namespace weft

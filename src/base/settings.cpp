@@ -233,7 +233,7 @@ Settings parse_settings(std::string_view text, const std::string& name, std::spa
         read_table(toml::parse(text), settings, mistakes);
     } catch (const toml::parse_error& error) {
         const auto& at = error.source().begin;
-        mistakes.add(cat(name, ", line ", at.line, ", column ", at.column, ": not TOML: ", error.description()));
+        refuse(cat(name, ", line ", at.line, ", column ", at.column, ": not TOML: ", error.description()));
     }
     for (const auto& one : overrides) apply_override(one, settings, mistakes);
     return settings;

@@ -114,7 +114,8 @@ struct Settings {
     [[nodiscard]] std::filesystem::path input_path(const std::string& text) const;
 };
 
-/// Reads a TOML file and the `table.key=value` overrides in order. Every wrong key, type and value goes to `mistakes`.
+/// Reads a TOML file and the `table.key=value` overrides in order. Every wrong key, type and value goes to `mistakes`; a text that is no TOML is refused
+/// at once (exit code 2).
 [[nodiscard]] Settings read_settings(const std::filesystem::path& file, std::span<const std::string> overrides, Mistakes& mistakes);
 
 /// The same from text, for tests and run files; `name` stands in messages.

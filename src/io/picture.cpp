@@ -3,6 +3,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
+#include "io/jpeg.hpp"
 #include "io/libav.hpp"
 
 #include <algorithm>
@@ -153,6 +154,8 @@ Picture read_picture(const std::filesystem::path& path) {
     if (id == AV_CODEC_ID_NONE) refuse(cat(path.string(), ": ", what_it_is(bytes), "; ", kAllowed));
     if (bytes.size() > std::size_t{1} << 30)
         refuse(cat(path.string(), ": has ", human_bytes(std::int64_t(bytes.size())), ", which is too much for a picture; ", kAllowed));
+
+    if (id == AV_CODEC_ID_MJPEG) return libav::turned(read_jpeg(bytes, libav::kMaxSide, path), exif_turn(exif_of(bytes, id)));
 
     libav::listen();
     const auto* codec = avcodec_find_decoder(id);

@@ -76,9 +76,9 @@ std::int64_t weight_bytes(const ModelSizes& sizes, const Settings& settings, con
 }
 
 Chunks chunks_for(const ComputeDevice& device) {
-    // GPUs: eight frames of 576x1024 at the outermost level. CPUs: what stays near the caches.
+    // GPUs: eight frames of 576x1024 at the outermost level. CPUs: what stays near the caches, in buffers that the heap reuses.
     if (device.is_cuda()) return {.frame_rows = 73728, .pixel_rows = 73728};
-    return {.frame_rows = 16384, .pixel_rows = 16384};
+    return {.frame_rows = 2048, .pixel_rows = 2048};
 }
 
 }  // namespace weft::model

@@ -1,10 +1,13 @@
 #include "pipeline/inputs.hpp"
 
 #include "base/digest.hpp"
+#include "base/stop.hpp"
 #include "base/text.hpp"
 #include "io/video_reader.hpp"
 #include "pose/drawn.hpp"
 
+#include <algorithm>
+#include <bit>
 #include <filesystem>
 #include <optional>
 
@@ -12,8 +15,17 @@ namespace weft::pipeline {
 
 namespace {
 
-constexpr double folder_fps = 15;          // a folder of pictures has no rate of its own; MimicMotion's published output rate
-constexpr std::int64_t drawn_check_every = 16;  // pose frames; looking at all of them would double the decoding time
+constexpr double folder_fps = 15;  // a folder of pictures has no rate of its own; MimicMotion's published output rate
+
+/// Looking at every pose frame would double the decoding time: the first few and every 16th tell.
+bool is_looked_at(std::int64_t frame) {
+    return frame % 16 == 0 || std::has_single_bit(static_cast<std::uint64_t>(frame));
+}
+
+/// A fade or a gap: counts as drawn, and says nothing about the rest.
+bool is_black(const io::Picture& frame) {
+    return std::ranges::all_of(frame.rgb, [](std::uint8_t value) { return value <= 32; });
+}
 
 /// Where the scratch file goes: beside the run file, where a job's disk is.
 std::filesystem::path scratch_folder(const Settings& settings) {
@@ -21,36 +33,37 @@ std::filesystem::path scratch_folder(const Settings& settings) {
     return folder.empty() ? "." : folder;
 }
 
-[[noreturn]] void refuse_plain(const std::string& key, const std::string& value, const std::string& why) {
-    refuse(cat(key, " = ", in_quotes(value), ": ", why));
-}
-
-void gather(Mistakes& mistakes, const auto& work) {
+/// Notes what `work` refuses as a mistake of `key`; the system's failures pass.
+void gather(Mistakes& mistakes, const char* key, const auto& work) {
     try {
         work();
     } catch (const Error& error) {
-        mistakes.add(error.what());
+        if (error.code() != ExitCode::user_mistake) throw;
+        mistakes.add(cat(key, ": ", error.what()));
     }
 }
 
 }  // namespace
 
 void check_inputs(const Settings& settings, Mistakes& mistakes) {
-    gather(mistakes, [&] { static_cast<void>(io::read_picture(settings.input_path(settings.input.image))); });
-    if (!settings.input.image_pose.empty())
-        gather(mistakes, [&] {
-            if (const auto why = pose::why_not_drawn(io::read_picture(settings.input_path(settings.input.image_pose))); !why.empty())
-                refuse_plain("input.image_pose", settings.input.image_pose, why);
+    const auto path_of = [&](const std::string& value) { return settings.input_path(value); };
+    const auto refuse_unless_drawn = [&](const std::string& value, const io::Picture& frame) {
+        if (const auto why = pose::why_not_drawn(frame); !why.empty()) refuse(cat(path_of(value).string(), ": ", why));
+    };
+    const auto& input = settings.input;
+    if (!input.image.empty()) gather(mistakes, "input.image", [&] { static_cast<void>(io::read_picture(path_of(input.image))); });
+    if (!input.image_pose.empty()) gather(mistakes, "input.image_pose", [&] { refuse_unless_drawn(input.image_pose, io::read_picture(path_of(input.image_pose))); });
+    if (!input.pose.empty())
+        gather(mistakes, "input.pose", [&] {
+            const auto first = io::VideoReader(path_of(input.pose)).next();
+            if (!first) refuse(cat(path_of(input.pose).string(), ": holds no frames"));
+            refuse_unless_drawn(input.pose, *first);
         });
-    gather(mistakes, [&] {
-        io::VideoReader reader(settings.input_path(settings.input.pose));
-        const auto first = reader.next();
-        if (!first) refuse(cat("input.pose = ", in_quotes(settings.input.pose), ": holds no frames"));
-        if (const auto why = pose::why_not_drawn(*first); !why.empty()) refuse_plain("input.pose", settings.input.pose, why);
-    });
     const auto& audio = settings.output.audio;
-    if (audio != "auto" && audio != "none" && !std::filesystem::exists(settings.input_path(audio)))
-        mistakes.add("output.audio", in_quotes(audio), "is no such file", "name an audio file, \"auto\" or \"none\"");
+    if (audio != "auto" && audio != "none")
+        gather(mistakes, "output.audio", [&] {
+            if (!std::filesystem::exists(path_of(audio))) refuse(cat(path_of(audio).string(), ": does not exist; name an audio file, \"auto\" or \"none\""));
+        });
 }
 
 Inputs read_inputs(const Settings& settings) {
@@ -74,7 +87,8 @@ Inputs read_inputs(const Settings& settings) {
             inputs.pose_width = frame->width;
             inputs.pose_height = frame->height;
         }
-        if (inputs.num_poses % drawn_check_every == 0) {
+        stop::here_if_requested();
+        if (is_looked_at(inputs.num_poses) && !is_black(*frame)) {
             ++looked;
             if (auto why = pose::why_not_drawn(*frame); !why.empty()) {
                 ++plain;
@@ -89,8 +103,9 @@ Inputs read_inputs(const Settings& settings) {
         for (std::int64_t i = 1; i < settings.input.stride && more; ++i) more = reader.skip();
         if (!more) break;
     }
-    if (inputs.num_poses == 0) refuse(cat("input.pose = ", in_quotes(settings.input.pose), ": holds no frames"));
-    if (2 * plain > looked) refuse_plain("input.pose", settings.input.pose, why_plain);
+    const auto pose_path = settings.input_path(settings.input.pose).string();
+    if (inputs.num_poses == 0) refuse(cat("input.pose: ", pose_path, ": holds no frames"));
+    if (2 * plain > looked) refuse(cat("input.pose: ", pose_path, ": ", plain, " of ", looked, " frames looked at are no drawn poses, the last of them: ", why_plain));
 
     const double pose_fps = reader.info().fps > 0 ? reader.info().fps : folder_fps;
     inputs.film_fps = settings.output.fps > 0 ? settings.output.fps : pose_fps / static_cast<double>(settings.input.stride);

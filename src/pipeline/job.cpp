@@ -15,7 +15,10 @@
 #include "pipeline/interpreter.hpp"
 #include "pipeline/numerics.hpp"
 
+#include <c10/util/Exception.h>
+
 #include <cstring>
+#include <new>
 #include <optional>
 
 namespace weft::pipeline {
@@ -33,7 +36,7 @@ struct Job::State {
     std::unique_ptr<model::Family> family;
     std::string phase = "prepare";
     std::int64_t steps_done = 0;
-    bool output_changed = false;
+    io::VideoOptions film;
 
     void begin(const std::string& name) {
         phase = name;
@@ -44,9 +47,12 @@ struct Job::State {
 
     void check_budget() const;
     void open_run_file(Restart restart);
+    [[nodiscard]] io::VideoOptions film_options() const;
+    [[nodiscard]] bool is_done() const { return run_file->phase() == io::Phase::done && std::filesystem::exists(settings.output.video); }
     [[nodiscard]] at::Tensor maps_of(const std::vector<std::int64_t>& frames) const;
     [[nodiscard]] at::Tensor denoise();
     [[nodiscard]] std::int64_t decode(const at::Tensor& latents);
+    [[nodiscard]] Report run();
 };
 
 namespace {
@@ -58,7 +64,7 @@ std::string output_toml(const Settings& settings) {
 
 /// What the run file keeps of each start: the plan, and the output settings that a later start compares with.
 std::string start_toml(const plan::Plan& plan, const Settings& settings) {
-    return plan::to_toml(plan) + "\n" + output_toml(settings);
+    return output_toml(settings) + "\n" + plan::to_toml(plan);  // in this order, since the run file cuts what is longer than its room
 }
 
 at::Tensor picture_tensor(const io::Picture& picture) {
@@ -78,8 +84,9 @@ Job::Job(const Settings& settings, Restart restart, Events& events) : state_{std
     auto& s = *state_;
     Mistakes mistakes;
     check_settings(settings, mistakes);
-    mistakes.throw_if_any("the settings have mistakes:");
+    const bool settings_are_good = mistakes.empty();
     check_inputs(settings, mistakes);
+    if (!settings_are_good) mistakes.throw_if_any("the job cannot start:");
     s.device = open_device(settings.device);
     static_cast<void>(resolve_dtype(settings.model.dtype, s.device, "model.dtype"));
     static_cast<void>(resolve_dtype(settings.decode.dtype, s.device, "decode.dtype"));
@@ -94,6 +101,9 @@ Job::Job(const Settings& settings, Restart restart, Events& events) : state_{std
                   s.plan.slices.front().frames.size(), ", ", s.plan.steps, " steps, film at ", fixed(s.inputs.film_fps, 2), " frames a second"));
     s.check_budget();
     s.open_run_file(restart);
+    if (s.is_done()) return;
+    s.film = s.film_options();
+    static_cast<void>(io::VideoWriter(settings.output.video, s.film));  // a film that cannot be written is refused now, not after the denoising
 }
 
 Job::~Job() = default;
@@ -117,7 +127,8 @@ void Job::State::open_run_file(Restart restart) {
             if (lines.empty()) lines.push_back("numerics key: was " + file.header().numerics_key + ", is " + numerics.key);
             refuse(cat("output.run_file = ", in_quotes(path.string()), " is of another job:\n  ", join(lines, "\n  "), "\nGo on with its settings, start anew with --restart, or name another output.run_file."));
         }
-        output_changed = file.header().plan.find(output_toml(settings)) == std::string::npos;
+        const bool output_changed = file.header().plan.find(output_toml(settings)) == std::string::npos;
+        if (output_changed && file.phase() == io::Phase::done) file.set_phase(io::Phase::decode);  // before the new output is noted: a kill between them loses nothing
         file.set_plan(start_toml(plan, settings));
         run_file.emplace(std::move(file));
         steps_done = run_file->newest_step().value_or(0);
@@ -174,12 +185,11 @@ at::Tensor Job::State::denoise() {
     }
     steps_done = plan.steps;
     family->drop_denoiser();
-    run_file->set_phase(io::Phase::decode);
     return denoiser.device_latents();
 }
 
-std::int64_t Job::State::decode(const at::Tensor& latents) {
-    begin("decode");
+/// Sound that "auto" finds but the film cannot take is left out, with a warning; sound that the user names is not.
+io::VideoOptions Job::State::film_options() const {
     const bool scaled = settings.output.size == OutputSize::pose;
     io::VideoOptions options;
     options.width = scaled ? inputs.pose_width : static_cast<int>(settings.video.width);
@@ -187,41 +197,70 @@ std::int64_t Job::State::decode(const at::Tensor& latents) {
     options.fps = inputs.film_fps;
     options.quality = static_cast<int>(settings.output.quality);
     const auto& audio = settings.output.audio;
-    if (audio == "auto" && inputs.pose_has_audio) options.audio = settings.input_path(settings.input.pose);
+    if (audio == "auto" && inputs.pose_has_audio) {
+        options.audio = settings.input_path(settings.input.pose);
+        if (const auto why = io::why_no_audio(*options.audio, settings.output.video); !why.empty()) {
+            log::warn(cat("the film will be silent: ", why));
+            options.audio.reset();
+        }
+    }
     if (audio != "auto" && audio != "none") options.audio = settings.input_path(audio);
-    io::VideoWriter writer(settings.output.video, options);
+    return options;
+}
+
+std::int64_t Job::State::decode(const at::Tensor& latents) {
+    begin("decode");
+    run_file->set_phase(io::Phase::decode);
+    io::VideoWriter writer(settings.output.video, film);
     family->load_decoder();
     auto shown = progress(static_cast<std::int64_t>(plan.decode.size()));
-    decode_clip(*family, plan, latents, writer, options.width, options.height, events, shown);
+    decode_clip(*family, plan, latents, writer, film.width, film.height, events, shown);
     family->drop_decoder();
     const auto frames = writer.finish();
     run_file->set_phase(io::Phase::done);
     return frames;
 }
 
-Report Job::run() {
-    auto& s = *state_;
+Report Job::State::run() {
     Report report;
-    report.video = s.settings.output.video;
-    report.frames = s.plan.num_frames - 1;
-    report.film_seconds = static_cast<double>(report.frames) / s.inputs.film_fps;
-    report.was_done = s.run_file->phase() == io::Phase::done && std::filesystem::exists(report.video) && !s.output_changed;
+    report.video = settings.output.video;
+    report.frames = plan.num_frames - 1;
+    report.film_seconds = static_cast<double>(report.frames) / inputs.film_fps;
+    report.was_done = is_done();
     if (!report.was_done) {
-        s.family = s.model->for_clip(s.settings, s.plan, s.device, [&s](const std::vector<std::int64_t>& frames) { return s.maps_of(frames); });
-        report.frames = s.decode(s.denoise());
+        family = model->for_clip(settings, plan, device, [this](const std::vector<std::int64_t>& frames) { return maps_of(frames); });
+        report.frames = decode(denoise());
     }
-    s.begin("done");
-    for (const auto& phase : meter::phases())
-        if (phase.name != "done") {
-            report.phases.push_back({phase.name, phase.seconds, phase.peak});
-            s.events.emit("phase_end", {{"name", phase.name}, {"seconds", phase.seconds}, {"peak_bytes", phase.peak}});
+    begin("done");
+    for (const auto& past : meter::phases())
+        if (past.name != "done") {
+            report.phases.push_back({past.name, past.seconds, past.peak});
+            events.emit("phase_end", {{"name", past.name}, {"seconds", past.seconds}, {"peak_bytes", past.peak}});
             for (std::size_t i = 0; i < num_owners; ++i)
-                if (phase.owner_peak[i] > 0) s.events.emit("memory", {{"phase", phase.name}, {"owner", std::string(owner_name(static_cast<Owner>(i)))}, {"peak_bytes", phase.owner_peak[i]}});
+                if (past.owner_peak[i] > 0) events.emit("memory", {{"phase", past.name}, {"owner", std::string(owner_name(static_cast<Owner>(i)))}, {"peak_bytes", past.owner_peak[i]}});
         }
     report.peak_bytes = meter::peak();
     report.peak_resident_bytes = host_memory().peak_resident;
-    s.events.emit("done", {{"frames", report.frames}, {"video", report.video.string()}, {"peak_bytes", report.peak_bytes}, {"peak_resident_bytes", report.peak_resident_bytes}});
+    events.emit("done", {{"frames", report.frames}, {"video", report.video.string()}, {"peak_bytes", report.peak_bytes}, {"peak_resident_bytes", report.peak_resident_bytes}});
     return report;
+}
+
+Report Job::run() {
+    auto& s = *state_;
+    const auto does_not_fit = [&s](const std::string& why) {
+        return Error(ExitCode::does_not_fit, cat("out of memory in phase ", s.phase, ", ", s.steps_done, " of ", s.plan.steps, " steps complete: ", why,
+                                                 "; a smaller slices.length, decode.chunk or video size needs less, and makes another video"));
+    };
+    try {
+        return s.run();
+    } catch (const std::bad_alloc&) {
+        throw does_not_fit("the host has no more");
+    } catch (const c10::Error& error) {
+        std::string text = error.what_without_backtrace();
+        const bool no_memory = dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr || text.find("DefaultCPUAllocator") != std::string::npos;
+        if (no_memory) throw does_not_fit(text);
+        throw Error(ExitCode::failure, cat("libtorch failed in phase ", s.phase, ": ", text));
+    }
 }
 
 std::string Job::phase() const {

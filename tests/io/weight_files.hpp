@@ -43,7 +43,7 @@ class TemporaryFolder {
 
 inline std::filesystem::path golden(const std::string& name) {
     const char* const folder = std::getenv("WEFT_GOLDEN");
-    return std::filesystem::path{folder != nullptr ? folder : WEFT_SOURCE_DIR "/tests/golden/mimicmotion"} / name;
+    return std::filesystem::path{folder != nullptr ? folder : WEFT_SOURCE_DIR "/tests/golden"} / "mimicmotion" / name;
 }
 
 inline std::string content(const std::filesystem::path& path) {

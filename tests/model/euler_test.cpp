@@ -1,5 +1,5 @@
-#include "base/text.hpp"
 #include "model/euler.hpp"
+#include "base/text.hpp"
 #include "support/golden.hpp"
 
 #include <ATen/ATen.h>

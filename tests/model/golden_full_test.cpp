@@ -8,6 +8,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdio>
+
 /// Tests that need what lies beside the full golden data: `launch/test --golden DIR`.
 namespace weft::model {
 namespace {
@@ -23,7 +25,8 @@ TEST_P(GoldenReference, PublishedResizeGivesTheSameBytes) {
     const auto& size = wanted.facts.at("parameters");
     const auto reference = cover_bilinear(bytes, size.at("height"), size.at("width"));
     const auto off = (reference.to(at::kInt) - wanted.recorded.at("reference_u8").to(at::kInt)).abs();
-    EXPECT_EQ(off.max().item<int>(), 0) << off.ne(0).sum().item<std::int64_t>() << " of " << off.numel() << " bytes differ, mean " << off.to(at::kFloat).mean().item<float>();
+    std::printf("%s: %ld of %ld bytes differ, by %d at most\n", GetParam(), off.ne(0).sum().item<std::int64_t>(), off.numel(), off.max().item<int>());
+    EXPECT_EQ(off.max().item<int>(), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, GoldenReference, testing::Values("plain", "ramp", "single"), [](const auto& name) { return std::string(name.param); });

@@ -31,7 +31,11 @@ Shapes read_manifest(const std::string& part) {
 /// The published values, laid out as published.
 Config read_published() {
     const io::TemporaryFolder folder;
-    for (const auto& [part, name] : {std::pair{"unet", "config.json"}, {"vae", "config.json"}, {"image_encoder", "config.json"}, {"scheduler", "scheduler_config.json"}, {"feature_extractor", "preprocessor_config.json"}}) {
+    for (const auto& [part, name] : {std::pair{"unet", "config.json"},
+                                     {"vae", "config.json"},
+                                     {"image_encoder", "config.json"},
+                                     {"scheduler", "scheduler_config.json"},
+                                     {"feature_extractor", "preprocessor_config.json"}}) {
         fs::create_directories(folder.path() / part);
         const auto source = std::string_view(part) == "feature_extractor" ? "preprocessor_config.json" : cat(part, "_config.json");
         fs::copy_file(golden::mimicmotion() / "manifest-full" / source, folder.path() / part / name);

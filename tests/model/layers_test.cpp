@@ -111,9 +111,10 @@ Tensors run_unet(const ModelFolder& folder, const Tensors& given, const Chunks& 
     const auto ids = given.at("in.unet.added_time_ids");
     const auto timestep = given.at("in.unet.timestep");
     const auto width = config.embedding_dim();
-    out["unet.time_embedding"] = embed(sinusoid(timestep.view({1}), config.channels.front()), take_embedding(root / "time_embedding", config.channels.front(), width, width));
-    out["unet.add_embedding"] =
-        embed(sinusoid(ids.view({3}), config.addition_time_embed_dim).view({1, -1}), take_embedding(root / "add_embedding", config.projection_input_dim, width, width));
+    out["unet.time_embedding"] =
+        embed(sinusoid(timestep.view({1}), config.channels.front()), take_embedding(root / "time_embedding", config.channels.front(), width, width));
+    out["unet.add_embedding"] = embed(sinusoid(ids.view({3}), config.addition_time_embed_dim).view({1, -1}),
+                                      take_embedding(root / "add_embedding", config.projection_input_dim, width, width));
 
     UNetEmbedding embedding(config);
     embedding.bind(root);
@@ -176,7 +177,8 @@ void run_vae(const ModelFolder& folder, const Tensors& given, Tensors& out) {
     out["vae.decoder.time_conv_out"] = frames.permute({3, 0, 1, 2}).unsqueeze(0);
     const auto first = root / "decoder.mid_block.resnets.0";
     const auto inner = config.channels.back();
-    const auto spatial = resnet(out.at("vae.decoder.conv_in").permute({0, 2, 3, 1}).contiguous(), take_resnet(first / "spatial_res_block", inner, inner, 0, 1e-6), {});
+    const auto spatial =
+        resnet(out.at("vae.decoder.conv_in").permute({0, 2, 3, 1}).contiguous(), take_resnet(first / "spatial_res_block", inner, inner, 0, 1e-6), {});
     out["vae.decoder.mid_block.resnets.0.spatial_res_block"] = nchw(spatial).clone();
     auto temporal = spatial.clone();
     add_temporal_resnet(temporal, take_temporal_resnet(first / "temporal_res_block", inner, 0, 1e-5), {}, 1.0);
@@ -206,10 +208,12 @@ void run_clip(const ModelFolder& folder, const at::Tensor& image, Tensors& out) 
     const auto c = config.hidden;
     const auto layer = root / "vision_model.encoder.layers.0";
     const auto x = out.at("clip.vision_model.pre_layrnorm");
-    const SelfAttention attention{take_stacked(layer / "self_attn", {"q_proj", "k_proj", "v_proj"}, c, c, Bias::with), take_linear(layer / "self_attn.out_proj", c, c), config.heads};
+    const SelfAttention attention{take_stacked(layer / "self_attn", {"q_proj", "k_proj", "v_proj"}, c, c, Bias::with),
+                                  take_linear(layer / "self_attn.out_proj", c, c), config.heads};
     const auto self = linear(attend_tokens(layer_norm(x, take_layer_norm(layer / "layer_norm1", c, config.eps)), attention), attention.out);
     out["clip.vision_model.encoder.layers.0.self_attn"] = self;
-    const auto inner = linear(layer_norm(x + self, take_layer_norm(layer / "layer_norm2", c, config.eps)), take_linear(layer / "mlp.fc1", c, config.intermediate));
+    const auto inner =
+        linear(layer_norm(x + self, take_layer_norm(layer / "layer_norm2", c, config.eps)), take_linear(layer / "mlp.fc1", c, config.intermediate));
     out["clip.vision_model.encoder.layers.0.mlp"] = linear(at::gelu(inner), take_linear(layer / "mlp.fc2", config.intermediate, c));
 }
 

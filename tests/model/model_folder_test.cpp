@@ -1,6 +1,7 @@
+#include "model/mimicmotion/model_folder.hpp"
 #include "base/file.hpp"
 #include "io/weight_files.hpp"
-#include "model/mimicmotion/model_folder.hpp"
+#include "model/make_model.hpp"
 #include "support/golden.hpp"
 
 #include <ATen/ATen.h>
@@ -189,6 +190,19 @@ TEST(ModelFolder, ConfigThatIsNoJson) {
     const auto found = model.mistakes();
     EXPECT_THAT(found, Contains(AllOf(HasSubstr("unet/config.json"), HasSubstr("not JSON"))));
     EXPECT_THAT(found, Contains(AllOf(HasSubstr("vae/config.json"), HasSubstr("object"))));
+}
+
+TEST(MakeModel, TheMadeModelOpensAndIsTheSameEveryTime) {
+    const io::TemporaryFolder one;
+    const io::TemporaryFolder other;
+    std::vector<std::map<std::string, std::string>> digests;
+    for (const auto* folder : {&one, &other}) {
+        make_tiny_model(folder->path() / "model");
+        Mistakes found;
+        digests.push_back(ModelFolder::open(folder->path() / "model", found).digests());
+        EXPECT_THAT(found.texts(), IsEmpty());
+    }
+    EXPECT_EQ(digests[0], digests[1]);
 }
 
 }  // namespace

@@ -36,7 +36,8 @@ TEST(Pictures, HalfColumnsRoundToEven) {
 
 TEST(Pictures, CoverScalesUpToFit) {
     const auto small = at::full({5, 7, 3}, 200, at::kByte);
-    for (const auto& [height, width] : {std::pair{64, 64}, {64, 128}, {128, 64}}) EXPECT_TRUE(at::equal(cover_bilinear(small, height, width), at::full({height, width, 3}, 200, at::kByte)));
+    for (const auto& [height, width] : {std::pair{64, 64}, {64, 128}, {128, 64}})
+        EXPECT_TRUE(at::equal(cover_bilinear(small, height, width), at::full({height, width, 3}, 200, at::kByte)));
 }
 
 }  // namespace

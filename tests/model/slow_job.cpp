@@ -40,7 +40,8 @@ class SlowJob {
         const auto recorded = wanted.facts.at("slices");
         EXPECT_EQ(recorded.size(), slices_.size());
         for (std::size_t i = 0; i < slices_.size(); ++i) EXPECT_EQ(slices_[i].frames, recorded.at(i).get<std::vector<std::int64_t>>());
-        family_ = make_mimicmotion(folder_, settings_, ComputeDevice{}, [this](const std::vector<std::int64_t>& frames) { return rows_of(wanted_.recorded.at("poses_u8"), frames); });
+        family_ = make_mimicmotion(folder_, settings_, ComputeDevice{},
+                                   [this](const std::vector<std::int64_t>& frames) { return rows_of(wanted_.recorded.at("poses_u8"), frames); });
     }
 
     Tensors run() {
@@ -80,7 +81,8 @@ class SlowJob {
         const auto draws = draw_noise(settings_, folder_.config().vae.latent_channels);
         out_["noise_aug"] = draws.picture;
         out_["initial_noise"] = draws.latents.unsqueeze(0);
-        out_["added_time_ids"] = at::tensor({static_cast<double>(settings_.fps - 1), static_cast<double>(settings_.motion_bucket), settings_.noise_aug}).to(at::kFloat).unsqueeze(0);
+        out_["added_time_ids"] =
+            at::tensor({static_cast<double>(settings_.fps - 1), static_cast<double>(settings_.motion_bucket), settings_.noise_aug}).to(at::kFloat).unsqueeze(0);
         const EulerSampler sampler(settings_.steps, folder_.config().scheduler.sigma_min, folder_.config().scheduler.sigma_max);
         std::vector<float> sigmas;
         std::vector<float> timesteps;
@@ -92,7 +94,8 @@ class SlowJob {
         weights_ = plan::slot_weights(settings_.slice_length);
         out_["guidance"] = guidance_;
         out_["slot_weights"] = at::tensor(weights_);
-        out_["pose_features"] = at::full({settings_.num_frames, folder_.config().unet.channels.front(), settings_.height / 8, settings_.width / 8}, std::nan(""), at::kFloat);
+        out_["pose_features"] =
+            at::full({settings_.num_frames, folder_.config().unet.channels.front(), settings_.height / 8, settings_.width / 8}, std::nan(""), at::kFloat);
         const auto latents = family_->initial_latents();
         out_["initial_latents"] = latents.unsqueeze(0);
         family_->load_denoiser();

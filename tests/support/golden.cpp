@@ -28,7 +28,8 @@ class OneThread final : public testing::Environment {
 bool is_compared(const std::string& key) {
     static const std::set<std::string> inputs{"reference_u8", "poses_u8", "noise", "v", "original"};
     const auto has = [&](const char* part) { return key.find(part) != std::string::npos; };
-    return !inputs.contains(key) && !key.starts_with("in.") && key != "reference_u8_used_fp16" && !has("timesteps_fp16mode") && !has(".fp16.") && !has("add_noise.");
+    return !inputs.contains(key) && !key.starts_with("in.") && key != "reference_u8_used_fp16" && !has("timesteps_fp16mode") && !has(".fp16.") &&
+           !has("add_noise.");
 }
 
 /// Largest difference over the largest recorded value; 0 where bits must be equal.

@@ -1,5 +1,6 @@
 #include "model/layers/layers.hpp"
 
+#include "device/meter.hpp"
 #include "model/layers/group_norm_cpu.hpp"
 
 #include <cmath>
@@ -26,6 +27,7 @@ Linear take_linear(const Weights& weights, std::int64_t in, std::int64_t out, Bi
 }
 
 Linear take_stacked(const Weights& weights, std::initializer_list<std::string_view> names, std::int64_t in, std::int64_t out_each, Bias bias) {
+    const OwnedBy owner(Owner::weights);
     std::vector<at::Tensor> matrices;
     std::vector<at::Tensor> biases;
     for (const auto name : names) {
@@ -61,7 +63,8 @@ at::Tensor apply_group_norm(const at::Tensor& x, const GroupNorm& norm, Activati
         group_norm_cpu(in.const_data_ptr<float>(), out.mutable_data_ptr<float>(), n, pixels, channels, norm_groups, norm.weight.const_data_ptr<float>(), norm.bias.const_data_ptr<float>(), norm.eps, activation);
         return out;
     }
-    const auto image = as_nchw(x.view({n, pixels, 1, channels}));
+    auto image = as_nchw(x.view({n, pixels, 1, channels}));
+    if (image.is_cuda()) image = image.contiguous();  // Torch's CUDA operator refuses channels-last memory
     auto result = as_nhwc(std::get<0>(at::native_group_norm(image, norm.weight, norm.bias, n, channels, pixels, norm_groups, norm.eps))).view(x.sizes());
     if (activation == Activation::silu) at::silu_(result);
     return result;
@@ -84,12 +87,20 @@ at::Tensor layer_norm(const at::Tensor& x, const LayerNorm& norm) {
     return at::layer_norm(x, {x.size(-1)}, norm.weight, norm.bias, norm.eps);
 }
 
+namespace {
+/// The layout that convolutions over channels-last images want; made once here, else every call copies the weights.
+at::Tensor channels_last(const at::Tensor& weight) {
+    const OwnedBy owner(Owner::weights);
+    return weight.contiguous(at::MemoryFormat::ChannelsLast);
+}
+}  // namespace
+
 Conv2d take_conv(const Weights& weights, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride, std::int64_t padding) {
-    return {weights.take("weight", {out, in, kernel, kernel}), weights.take("bias", {out}), stride, padding, padding};
+    return {channels_last(weights.take("weight", {out, in, kernel, kernel})), weights.take("bias", {out}), stride, padding, padding};
 }
 
 Conv2d take_temporal_conv(const Weights& weights, std::int64_t in, std::int64_t out) {
-    return {weights.take("weight", {out, in, 3, 1, 1}).squeeze(-1), weights.take("bias", {out}), 1, 1, 0};
+    return {channels_last(weights.take("weight", {out, in, 3, 1, 1}).squeeze(-1)), weights.take("bias", {out}), 1, 1, 0};
 }
 
 at::Tensor conv2d(const at::Tensor& x, const Conv2d& conv, const std::optional<at::Tensor>& bias) {
