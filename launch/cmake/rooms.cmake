@@ -12,18 +12,25 @@ function(weft_room name)
   endif()
 endfunction()
 
-# weft_test(NAME SOURCES ... LINK ... [TORCH] [LABELS ...] [TIMEOUT s]): one GoogleTest program; each TEST becomes a CTest case.
-function(weft_test name)
-  cmake_parse_arguments(TEST "TORCH" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
+# weft_test_program(NAME SOURCES ... LINK ... [TORCH]): a GoogleTest program with its own way of being run.
+function(weft_test_program name)
+  cmake_parse_arguments(TEST "TORCH" "" "SOURCES;LINK" ${ARGN})
   add_executable(${name} ${TEST_SOURCES})
   target_include_directories(${name} PRIVATE "${CMAKE_SOURCE_DIR}/tests")
-  target_link_libraries(${name} PRIVATE ${TEST_LINK} GTest::gtest GTest::gmock GTest::gtest_main weft::warnings)
+  target_link_libraries(${name} PRIVATE ${TEST_LINK} GTest::gtest GTest::gmock weft::warnings)
   target_compile_definitions(${name} PRIVATE WEFT_SOURCE_DIR="${CMAKE_SOURCE_DIR}" WEFT_BINARY_DIR="${CMAKE_BINARY_DIR}")
   if(TEST_TORCH)
     target_compile_options(${name} PRIVATE -fPIC)  # as the precompiled header was made; programs get -fPIE otherwise
     target_precompile_headers(${name} REUSE_FROM weft_aten_pch)
     target_link_libraries(${name} PRIVATE weft_aten_pch_flags)
   endif()
+endfunction()
+
+# weft_test(NAME SOURCES ... LINK ... [TORCH] [LABELS ...] [TIMEOUT s]): one GoogleTest program; each TEST becomes a CTest case.
+function(weft_test name)
+  cmake_parse_arguments(TEST "" "TIMEOUT" "LABELS" ${ARGN})
+  weft_test_program(${name} ${TEST_UNPARSED_ARGUMENTS})
+  target_link_libraries(${name} PRIVATE GTest::gtest_main)
   if(NOT TEST_TIMEOUT)
     set(TEST_TIMEOUT 120)
   endif()

@@ -33,7 +33,6 @@ void tell(const pipeline::Report& report) {
         log::info(cat("done      already: ", report.video.string(), " is there and nothing has changed"));
         return;
     }
-    for (const auto& phase : report.phases) log::info(cat(phase.name, std::string(10 - phase.name.size(), ' '), human_seconds(phase.seconds), ", peak ", human_bytes(phase.peak_bytes)));
     log::info(cat("memory    peak ", human_bytes(report.peak_bytes), " of tensors, ", human_bytes(report.peak_resident_bytes), " resident in the process"));
     log::info(cat("video     ", report.video.string(), ": ", report.frames, " frames, ", human_seconds(report.film_seconds)));
 }

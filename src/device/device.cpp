@@ -14,12 +14,20 @@
 namespace weft {
 
 namespace {
+/// Libraries choose other kernels on other makers' processors, so the maker belongs to what the bits depend on.
+std::string cpu_vendor() {
+    std::ifstream in("/proc/cpuinfo");
+    for (std::string line; std::getline(in, line);)
+        if (line.starts_with("vendor_id")) return line.substr(line.find(':') + 2);
+    return "unknown maker";
+}
+
 ComputeDevice open_cpu(std::int64_t threads) {
     at::set_num_threads(static_cast<int>(threads));
     const std::string isa = at::get_cpu_capability();
     return {.torch = c10::Device(c10::kCPU),
             .description = cat("CPU (", isa, "), ", threads, threads == 1 ? " thread" : " threads"),
-            .numerics_class = cat("cpu ", isa, " threads=", threads),
+            .numerics_class = cat("cpu ", cpu_vendor(), " ", isa, " threads=", threads),
             .free_bytes = host_memory().available};
 }
 

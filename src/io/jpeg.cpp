@@ -30,7 +30,7 @@ struct Decoder {
         errors.emit_message = [](j_common_ptr raw, int level) {
             const int code = raw->err->msg_code;
             // Remarks on the head, not on the picture; all else of this level is damage, after which libjpeg goes on with made-up data.
-            if (level < 0 && code != JWRN_JFIF_MAJOR && code != JWRN_ADOBE_XFORM && code != JWRN_BOGUS_ICC) give_up(raw);
+            if (level < 0 && code != JWRN_JFIF_MAJOR && code != JWRN_ADOBE_XFORM) give_up(raw);
         };
     }
     Decoder(const Decoder&) = delete;
@@ -64,7 +64,6 @@ bool survives(Decoder& decoder, Step step) noexcept {
 void read_head(Decoder& decoder) noexcept {
     auto& info = decoder.info;
     jpeg_create_decompress(&info);
-    info.client_data = &decoder;
     jpeg_mem_src(&info, decoder.bytes.data(), static_cast<unsigned long>(decoder.bytes.size()));
     jpeg_read_header(&info, TRUE);
 }

@@ -38,11 +38,7 @@ struct Job::State {
     std::int64_t steps_done = 0;
     io::VideoOptions film;
 
-    void begin(const std::string& name) {
-        phase = name;
-        meter::begin_phase(name);
-        events.emit("phase", {{"name", name}});
-    }
+    void begin(const std::string& name);
     [[nodiscard]] Progress progress(std::int64_t total) const { return {phase, total, [] { return meter::current(); }}; }
 
     void check_budget() const;
@@ -107,6 +103,20 @@ Job::Job(const Settings& settings, Restart restart, Events& events) : state_{std
 }
 
 Job::~Job() = default;
+
+/// Ends the running phase with a line about it, and begins the next.
+void Job::State::begin(const std::string& name) {
+    phase = name;
+    meter::begin_phase(name);
+    events.emit("phase", {{"name", name}});
+    const auto phases = meter::phases();
+    if (phases.size() < 2) return;
+    const auto& ended = phases[phases.size() - 2];
+    log::info(cat(ended.name, std::string(10 - ended.name.size(), ' '), human_seconds(ended.seconds), ended.peak > 0 ? cat(", peak ", human_bytes(ended.peak)) : ""));
+    events.emit("phase_end", {{"name", ended.name}, {"seconds", ended.seconds}, {"peak_bytes", ended.peak}});
+    for (std::size_t i = 0; i < num_owners; ++i)
+        if (ended.owner_peak[i] > 0) events.emit("memory", {{"phase", ended.name}, {"owner", std::string(owner_name(static_cast<Owner>(i)))}, {"peak_bytes", ended.owner_peak[i]}});
+}
 
 void Job::State::check_budget() const {
     const auto budget = budget_of(settings);
@@ -232,13 +242,6 @@ Report Job::State::run() {
         report.frames = decode(denoise());
     }
     begin("done");
-    for (const auto& past : meter::phases())
-        if (past.name != "done") {
-            report.phases.push_back({past.name, past.seconds, past.peak});
-            events.emit("phase_end", {{"name", past.name}, {"seconds", past.seconds}, {"peak_bytes", past.peak}});
-            for (std::size_t i = 0; i < num_owners; ++i)
-                if (past.owner_peak[i] > 0) events.emit("memory", {{"phase", past.name}, {"owner", std::string(owner_name(static_cast<Owner>(i)))}, {"peak_bytes", past.owner_peak[i]}});
-        }
     report.peak_bytes = meter::peak();
     report.peak_resident_bytes = host_memory().peak_resident;
     events.emit("done", {{"frames", report.frames}, {"video", report.video.string()}, {"peak_bytes", report.peak_bytes}, {"peak_resident_bytes", report.peak_resident_bytes}});

@@ -16,12 +16,6 @@ struct Report {
     std::int64_t frames = 0;
     double film_seconds = 0;
     bool was_done = false;  ///< an earlier run had finished this very job and its video is there
-    struct PhaseTime {
-        std::string name;
-        double seconds = 0;
-        std::int64_t peak_bytes = 0;
-    };
-    std::vector<PhaseTime> phases;
     std::int64_t peak_bytes = 0;
     std::int64_t peak_resident_bytes = 0;  ///< of the process, as the system counts
 };

@@ -96,6 +96,19 @@ TEST(Settings, TheNumericsPartLeavesOutPathsLayoutAndOutput) {
     EXPECT_NE(numerics_toml(one), numerics_toml(other));
 }
 
+TEST(Settings, EveryCommittedConfigIsFreeOfMistakes) {
+    std::size_t found = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(WEFT_SOURCE_DIR "/configs")) {
+        if (entry.path().extension() != ".toml") continue;
+        Mistakes mistakes;
+        const auto settings = read_settings(entry.path(), {}, mistakes);
+        check_settings(settings, mistakes);
+        EXPECT_THAT(mistakes.texts(), IsEmpty()) << entry.path();
+        ++found;
+    }
+    EXPECT_GE(found, 2U);
+}
+
 TEST(Settings, SizesInBytesAreRead) {
     EXPECT_EQ(parse_bytes("8GiB"), std::int64_t{8} << 30);
     EXPECT_EQ(parse_bytes("1.5GB"), 1500000000);

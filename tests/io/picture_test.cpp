@@ -83,6 +83,22 @@ Picture read_bytes(const std::string& bytes) {
     return read_picture(folder / "picture");
 }
 
+std::string from_hex(std::string_view digits) {
+    std::string bytes;
+    for (; !digits.empty(); digits.remove_prefix(2)) bytes += char(std::stoi(std::string{digits.substr(0, 2)}, nullptr, 16));
+    return bytes;
+}
+
+/// 6 x 4, colours of half width and height; by PIL 13.0: save("JPEG", quality=60, subsampling=2, optimize=True).
+std::string halved_jpeg() {
+    return from_hex(
+        "ffd8ffe000104a46494600010100000100010000ffdb0043000d090a0b0a080d0b0a0b0e0e0d0f13201513121213271c1e17202e2931302e292d2c333a4a3e333646372c2d405741"
+        "464c4e525352323e5a615a50604a51524fffdb0043010e0e0e131113261515264f352d354f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f"
+        "4f4f4f4f4f4f4f4f4f4f4f4f4f4fffc00011080004000603012200021101031101ffc4001500010100000000000000000000000000000004ffc4001b100002010500000000000000"
+        "00000000000001040305111241ffc4001501010100000000000000000000000000000405ffc4001a110002020300000000000000000000000001020021030413ffda000c03010002"
+        "110311003f009add3e43a696fcc80009c6954250d545e42a7fffd9");
+}
+
 /// 24 x 16 with quarters of red, green / blue, yellow.
 Picture quarters() {
     Picture picture{24, 16, {}};
@@ -161,6 +177,23 @@ TEST(Picture, JpegIsFullRange) {
     EXPECT_GT(psnr(read_bytes(encoded(AV_CODEC_ID_MJPEG, drawing(64, 48, 0))), drawing(64, 48, 0)), 40);
 }
 
+TEST(Picture, JpegIsWhatPilReads) {
+    const Picture expected{6, 4, {76,  173, 16, 91,  177, 26, 118, 184, 48, 149, 191, 67, 174, 187, 79, 183, 184, 82, 61,  149, 11, 77,  154, 24,
+                                  104, 161, 44, 134, 167, 63, 159, 164, 74, 169, 161, 78, 43,  115, 16, 61,  122, 29, 89,  127, 50, 116, 130, 68,
+                                  142, 128, 79, 156, 129, 86, 31,  94,  15, 51,  103, 31, 78,  107, 49, 102, 108, 64, 129, 105, 77, 145, 109, 87}};
+    EXPECT_EQ(read_bytes(halved_jpeg()), expected);
+}
+
+TEST(Picture, JpegOfInksIsWhatPilReads) {  // Adobe's inverted CMYK, quality=50
+    const Picture expected{2, 1, {218, 173, 44, 27, 83, 126}};
+    EXPECT_EQ(
+        read_bytes(from_hex(
+            "ffd8ffee000e41646f626500640000000000ffdb004300100b0c0e0c0a100e0d0e1211101318281a181616183123251d283a333d3c3933383740485c4e404457453738506d51575f"
+            "626768673e4d71797064785c656763ffc000140800010002044311004d11005911004b1100ffc400160001010100000000000000000000000000050406ffc4002110000004050500"
+            "000000000000000000000001030402053574b233347273b1ffda000e0443004d0059004b00003f001a71597d70a6461057563e4635528a3b2b74f1214bbde2fd917a3fffd9")),
+        expected);
+}
+
 TEST(Picture, ExifTurnsJpegAndPng) {
     const auto jpeg = encoded(AV_CODEC_ID_MJPEG, quarters());
     const auto png = png_bytes(quarters());
@@ -213,6 +246,11 @@ TEST(Picture, DamageIsFound) {
         refused(png.substr(0, std::size_t(share * double(png.size()))));
         refused(jpeg.substr(0, std::size_t(share * double(jpeg.size()))));
     }
+    const auto cut = refused(jpeg.substr(0, jpeg.size() - 40));
+    EXPECT_NE(cut.find("Premature end of JPEG file"), std::string::npos) << cut;
+    auto overwritten = jpeg;
+    overwritten.replace(jpeg.size() / 2, 2, "\xff\xd9");
+    EXPECT_NE(refused(overwritten).find("Corrupt JPEG data"), std::string::npos);
     auto flipped = png;
     flipped[png.size() / 2] ^= 1;
     EXPECT_NE(refused(flipped).find("CRC"), std::string::npos);
@@ -221,6 +259,10 @@ TEST(Picture, DamageIsFound) {
 TEST(Picture, TooLargeIsRefusedBeforeItIsDecoded) {
     const auto text = error_of(ExitCode::user_mistake, [] { (void)read_bytes(png_file(20000, 1, 1, grey, std::string(2500, '\0'))); });
     EXPECT_NE(text.find("20000 x 1"), std::string::npos) << text;
+    auto jpeg = halved_jpeg();
+    jpeg.replace(jpeg.find("\xff\xc0") + 7, 2, "\x4e\x20");  // its width
+    const auto of_jpeg = error_of(ExitCode::user_mistake, [&] { (void)read_bytes(jpeg); });
+    EXPECT_NE(of_jpeg.find("20000 x 4"), std::string::npos) << of_jpeg;
 }
 
 TEST(Picture, EqualSizeIsACopy) {

@@ -20,12 +20,12 @@ using golden::nchw;
 using golden::Tensors;
 
 at::Tensor rows_of(const at::Tensor& x, const std::vector<std::int64_t>& frames) {
-    return x.index_select(0, at::tensor(frames, at::kLong));
+    return x.index_select(0, at::tensor(frames, at::kLong).to(x.device()));
 }
 
 class SlowJob {
   public:
-    explicit SlowJob(const golden::Case& wanted) : wanted_{wanted}, folder_{golden::tiny_model()} {
+    SlowJob(const golden::Case& wanted, const golden::Where& where) : wanted_{wanted}, where_{where}, folder_{golden::tiny_model()} {
         const auto& given = wanted.facts.at("parameters");
         settings_.height = given.at("height");
         settings_.width = given.at("width");
@@ -36,11 +36,12 @@ class SlowJob {
         settings_.noise_aug = given.at("noise_aug_strength");
         settings_.fps = given.at("fps");
         settings_.motion_bucket = given.at("motion_bucket_id");
+        settings_.dtype = settings_.decode_dtype = where.dtype;
         slices_ = plan::make_slices(settings_.num_frames, settings_.slice_length, given.at("tile_overlap"));
         const auto recorded = wanted.facts.at("slices");
         EXPECT_EQ(recorded.size(), slices_.size());
         for (std::size_t i = 0; i < slices_.size(); ++i) EXPECT_EQ(slices_[i].frames, recorded.at(i).get<std::vector<std::int64_t>>());
-        family_ = make_mimicmotion(folder_, settings_, ComputeDevice{},
+        family_ = make_mimicmotion(folder_, settings_, where.device,
                                    [this](const std::vector<std::int64_t>& frames) { return rows_of(wanted_.recorded.at("poses_u8"), frames); });
     }
 
@@ -55,7 +56,7 @@ class SlowJob {
         }
         family_->drop_denoiser();
         decode(latents);
-        return std::move(out_);
+        return golden::on_host(out_);
     }
 
   private:
@@ -66,13 +67,13 @@ class SlowJob {
         const auto pixels = clip_pixels(used, config.clip.image, config.preprocessor);
         out_["clip_pixels"] = nchw(pixels);
         ClipEncoder clip(config.clip);
-        clip.bind(Weights{*folder_.source(Part::image_encoder, at::kCPU, at::kFloat)});
-        out_["image_embeds"] = clip(pixels);
+        clip.bind(Weights{*folder_.source(Part::image_encoder, where_.device.torch, where_.dtype)});
+        out_["image_embeds"] = clip(where_(pixels));
         const auto picture = vae_pixels(used, settings_, config.vae.latent_channels);
         out_["vae_input"] = nchw(picture);
         VaeEncoder vae(config.vae);
-        vae.bind(Weights{*folder_.source(Part::vae, at::kCPU, at::kFloat)});
-        out_["image_latents"] = nchw(vae(picture));
+        vae.bind(Weights{*folder_.source(Part::vae, where_.device.torch, where_.dtype)});
+        out_["image_latents"] = nchw(vae(where_(picture)));
         family_->encode(used);
     }
 
@@ -115,7 +116,7 @@ class SlowJob {
             }
             for (std::size_t slot = 0; slot < frames.size(); ++slot) weight_sum[frames[slot]].add_(weights_[slot]);
         }
-        const auto divisor = weight_sum.view({-1, 1, 1, 1});
+        const auto divisor = weight_sum.view({-1, 1, 1, 1}).to(latents.device());
         const auto unconditional = sum[0] / divisor;
         const auto conditional = sum[1] / divisor;
         if (step == 0) {
@@ -123,7 +124,7 @@ class SlowJob {
             out_["step0.blended.uncond"] = unconditional.unsqueeze(0);
             out_["step0.blended.cond"] = conditional.unsqueeze(0);
         }
-        return unconditional + guidance_.view({-1, 1, 1, 1}) * (conditional - unconditional);
+        return unconditional + guidance_.view({-1, 1, 1, 1}).to(latents.device()) * (conditional - unconditional);
     }
 
     at::Tensor run_pass(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) {
@@ -131,7 +132,7 @@ class SlowJob {
         const bool conditional = pass.branch == Branch::conditional;
         const auto name = cat("step", pass.step, ".slice", pass.slice, conditional ? ".cond" : ".uncond");
         if (pass.step == 0) out_[name + ".input"] = nchw(state.hidden).unsqueeze(0).clone();
-        if (conditional) out_["pose_features"].index_copy_(0, at::tensor(frames, at::kLong), nchw(state.pose));
+        if (conditional) out_["pose_features"].index_copy_(0, at::tensor(frames, at::kLong), nchw(state.pose).to(at::kCPU, at::kFloat));
         for (const auto& unit : family_->units()) unit->run(state);
         const auto v = family_->finish(state);
         if (pass.step == 0) out_[name] = v.unsqueeze(0);
@@ -149,6 +150,7 @@ class SlowJob {
     }
 
     const golden::Case& wanted_;
+    const golden::Where where_;
     ModelFolder folder_;
     ClipSettings settings_;
     plan::Slices slices_;
@@ -160,8 +162,8 @@ class SlowJob {
 
 }  // namespace
 
-golden::Tensors run_slowly(const golden::Case& wanted) {
-    return SlowJob(wanted).run();
+golden::Tensors run_slowly(const golden::Case& wanted, const golden::Where& where) {
+    return SlowJob(wanted, where).run();
 }
 
 }  // namespace weft::model::mimicmotion

@@ -1,4 +1,5 @@
 #pragma once
+#include "device/device.hpp"
 #include "model/mimicmotion/model_folder.hpp"
 
 #include <ATen/core/Tensor.h>
@@ -7,6 +8,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <vector>
 
 /// Golden data: what the original Python classes computed (tests/golden/README.md). A test computes tensors by name;
 /// `expect_as_recorded` holds them against everything that the case's file records.
@@ -34,6 +36,33 @@ struct Case {
 
 /// The tiny model with random weights that all cases but pose-net-real were made with. Throws where it does not open.
 [[nodiscard]] model::mimicmotion::ModelFolder tiny_model();
+
+/// Where a case is computed, and in which type the networks run. Cases were recorded in fp32.
+struct Where {
+    ComputeDevice device;
+    c10::ScalarType dtype = c10::kFloat;
+
+    [[nodiscard]] at::Tensor operator()(const at::Tensor& x) const { return x.to(device.torch, dtype); }
+};
+
+/// The same on the host, floating-point numbers as fp32.
+[[nodiscard]] Tensors on_host(const Tensors& tensors);
+
+/// How far a computed tensor is from the recorded one.
+struct Deviation {
+    std::string key;
+    double error = 0;    ///< largest difference / largest recorded value; of uint8 tensors the share of bytes that differ
+    double allowed = 0;  ///< fp32 on a CPU: the tolerance that the data's README gives
+    int most = 0;        ///< of uint8 tensors: the largest difference
+    std::string problem; ///< not computed, or of another shape; else empty
+
+    [[nodiscard]] bool ok() const { return problem.empty() && error <= allowed && most <= 1; }
+};
+/// Of every recorded tensor that is no input.
+[[nodiscard]] std::vector<Deviation> deviations(const Case& wanted, const Tensors& computed);
+
+/// Largest difference of two tensors of one shape over the largest value of `wanted`; infinite where one is not finite.
+[[nodiscard]] double relative_error(const at::Tensor& wanted, const at::Tensor& got);
 
 /// Every recorded tensor that is no input must be in `computed` and within the tolerance that the data's README gives for it.
 void expect_as_recorded(const Case& wanted, const Tensors& computed);

@@ -1,0 +1,107 @@
+#include "pipeline/clip_denoiser.hpp"
+
+#include "base/text.hpp"
+#include "model/mimicmotion/mimicmotion.hpp"
+#include "model/mimicmotion/unet.hpp"
+#include "model/pictures.hpp"
+#include "support/golden.hpp"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <variant>
+
+namespace weft::pipeline {
+namespace {
+
+using model::mimicmotion::ClipSettings;
+
+/// A golden case's job, run by the plan's own program.
+struct GoldenJob {
+    explicit GoldenJob(const std::string& name) : wanted{golden::read_case(name)}, folder{golden::tiny_model()} {
+        const auto& given = wanted.facts.at("parameters");
+        settings.video = {.width = given.at("width"), .height = given.at("height")};
+        settings.sampling.steps = given.at("num_inference_steps");
+        settings.sampling.guidance = {given.at("min_guidance_scale"), given.at("max_guidance_scale")};
+        settings.slices.length = given.at("tile_size");
+        settings.slices.overlap = given.at("tile_overlap");
+        settings.decode.chunk = given.at("decode_chunk_size");
+        clip.height = settings.video.height;
+        clip.width = settings.video.width;
+        clip.num_frames = given.at("num_frames");
+        clip.steps = settings.sampling.steps;
+        clip.seed = given.at("seed");
+        clip.noise_aug = given.at("noise_aug_strength");
+        clip.fps = given.at("fps");
+        clip.motion_bucket = given.at("motion_bucket_id");
+        const auto units = static_cast<std::int64_t>(model::mimicmotion::make_unet(folder.config().unet).size());
+        plan = plan::make_plan(settings, clip.num_frames - 1, {.latent_channels = folder.config().vae.latent_channels, .num_units = units});
+        clip.slice_length = static_cast<std::int64_t>(plan.slices.front().frames.size());
+    }
+
+    std::unique_ptr<model::Family> family() const {
+        auto made = model::mimicmotion::make_mimicmotion(folder, clip, ComputeDevice{}, [this](const std::vector<std::int64_t>& frames) {
+            return wanted.recorded.at("poses_u8").index_select(0, at::tensor(frames, at::kLong));
+        });
+        made->encode(model::truncated_round_trip(wanted.recorded.at("reference_u8")));
+        return made;
+    }
+
+    golden::Case wanted;
+    model::mimicmotion::ModelFolder folder;
+    Settings settings;
+    ClipSettings clip;
+    plan::Plan plan;
+};
+
+class ClipDenoiserGolden : public testing::TestWithParam<const char*> {};
+
+TEST_P(ClipDenoiserGolden, LatentsAfterEveryRecordedStepAreAsRecorded) {
+    const GoldenJob job(GetParam());
+    const auto family = job.family();
+    auto latents = family->initial_latents();
+    family->load_denoiser();
+    ClipDenoiser denoiser(*family, job.plan, latents, job.settings.sampling.guidance);
+    for (const auto& operation : plan::make_program(job.plan, 0)) {
+        if (const auto* compute = std::get_if<plan::Compute>(&operation)) denoiser.compute(compute->task);
+        const auto* const advance = std::get_if<plan::Advance>(&operation);
+        if (advance == nullptr) continue;
+        denoiser.advance(*advance);
+        const auto found = job.wanted.recorded.find(cat("step", advance->step, ".latents"));
+        if (found == job.wanted.recorded.end()) {  // the committed part leaves out steps in the middle
+            ASSERT_LT(advance->step, job.plan.steps - 1);
+            continue;
+        }
+        const auto difference = (denoiser.device_latents() - found->second[0]).abs().max().item<double>();
+        EXPECT_LE(difference, 1e-4 * found->second.abs().max().item<double>()) << "step " << advance->step;
+    }
+}
+
+TEST_P(ClipDenoiserGolden, APassInPartsHasTheBitsOfTheWhole) {
+    const GoldenJob job(GetParam());
+    const auto family = job.family();
+    family->load_denoiser();
+    const auto run = [&](std::int64_t cut) {
+        ClipDenoiser denoiser(*family, job.plan, family->initial_latents(), job.settings.sampling.guidance);
+        for (const auto& operation : plan::make_program(job.plan, job.plan.steps - 1)) {
+            if (const auto* compute = std::get_if<plan::Compute>(&operation)) {
+                auto task = compute->task;
+                if (cut > 0) {
+                    task.units = {0, cut};
+                    denoiser.compute(task);
+                    task.units = {cut, job.plan.num_units};
+                }
+                denoiser.compute(task);
+            } else if (const auto* advance = std::get_if<plan::Advance>(&operation))
+                denoiser.advance(*advance);
+        }
+        return denoiser.latents();
+    };
+    const auto whole = run(0);
+    for (const std::int64_t cut : {1, 4, 30}) EXPECT_EQ(run(cut), whole) << "cut behind unit " << cut;
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, ClipDenoiserGolden, testing::Values("ramp", "single"), [](const auto& name) { return std::string(name.param); });
+
+}  // namespace
+}  // namespace weft::pipeline
