@@ -29,8 +29,10 @@ struct Decoder {
         errors.error_exit = [](j_common_ptr raw) { give_up(raw); };
         errors.emit_message = [](j_common_ptr raw, int level) {
             const int code = raw->err->msg_code;
-            // Remarks on the head, not on the picture; all else of this level is damage, after which libjpeg goes on with made-up data.
-            if (level < 0 && code != JWRN_JFIF_MAJOR && code != JWRN_ADOBE_XFORM) give_up(raw);
+            // Remarks on the head, and padding before the end that some telephones write; all else of this level is damage, after which libjpeg goes on
+            // with made-up data.
+            const bool padding = code == JWRN_EXTRANEOUS_DATA && raw->err->msg_parm.i[1] == 0xd9;
+            if (level < 0 && code != JWRN_JFIF_MAJOR && code != JWRN_ADOBE_XFORM && !padding) give_up(raw);
         };
     }
     Decoder(const Decoder&) = delete;

@@ -145,7 +145,8 @@ const std::string& undisturbed_hashes() {
 
 std::map<std::string, std::string> json_of(const std::string& text) {
     std::map<std::string, std::string> values;
-    for (const auto& [key, value] : nlohmann::json::parse(text).items()) values[key] = value.is_string() ? value.get<std::string>() : value.dump();
+    const auto json = nlohmann::json::parse(text);
+    for (const auto& [key, value] : json.items()) values[key] = value.is_string() ? value.get<std::string>() : value.dump();
     return values;
 }
 
