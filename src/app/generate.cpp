@@ -1,6 +1,7 @@
 #include "app/command.hpp"
 #include "base/error.hpp"
 #include "base/events.hpp"
+#include "base/file.hpp"
 #include "base/log.hpp"
 #include "base/settings.hpp"
 #include "base/stop.hpp"
@@ -65,7 +66,8 @@ int run(const Arguments& arguments) {
             status.phase = job->phase();
             status.step = job->steps_done();
         }
-        if (settings.output.run_file.ends_with(".h5")) io::write_status(settings.output.run_file, status);
+        const auto& run_file = settings.output.run_file;
+        if (run_file.ends_with(".h5") && why_not_writable(std::filesystem::path(run_file).parent_path()).empty()) io::write_status(run_file, status);
     };
     try {
         if (!mistakes.empty()) check_settings(settings, mistakes);

@@ -7,10 +7,24 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <exception>
 #include <new>
+#include <string_view>
 
 namespace weft::app {
+
+namespace {
+/// CLI11 would say only that a command is wanted.
+void refuse_unknown_command(const CLI::App& root, int argc, char** argv) {
+    if (argc < 2 || std::string_view(argv[1]).starts_with('-')) return;
+    std::vector<std::string> known;
+    for (const auto* const command : root.get_subcommands([](const CLI::App*) { return true; })) known.push_back(command->get_name());
+    if (std::find(known.begin(), known.end(), argv[1]) != known.end()) return;
+    const auto close = nearest(argv[1], known);
+    refuse(cat("weft ", argv[1], ": unknown command; ", close.empty() ? cat("there are ", join(known)) : cat("did you mean ", close, "?")));
+}
+}  // namespace
 
 int run_program(int argc, char** argv, const std::vector<AddCommand>& commands) {
     CLI::App root{"weft: long pose-guided videos with diffusion models", "weft"};
@@ -19,6 +33,7 @@ int run_program(int argc, char** argv, const std::vector<AddCommand>& commands) 
     Actions actions;
     for (const auto add : commands) add(root, actions);
     try {
+        refuse_unknown_command(root, argc, argv);
         root.parse(argc, argv);
         return actions.at(root.get_subcommands().front())();
     } catch (const CLI::ParseError& error) {

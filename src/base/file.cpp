@@ -55,6 +55,13 @@ void write_atomically(const std::filesystem::path& path, std::string_view text) 
     sync_folder(path);
 }
 
+std::string why_not_writable(const std::filesystem::path& folder) {
+    const std::filesystem::path path = folder.empty() ? "." : folder;
+    std::error_code error;
+    if (std::filesystem::exists(path, error) && !std::filesystem::is_directory(path, error)) return errno_text(ENOTDIR);
+    return ::access(path.c_str(), W_OK | X_OK) == 0 ? std::string{} : errno_text(errno);
+}
+
 MappedFile::MappedFile(const std::filesystem::path& path) : path_{path} {
     const FileDescriptor fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
     if (!fd) refuse(cat(path.string(), ": cannot be opened: ", errno_text(errno)));

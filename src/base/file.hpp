@@ -23,6 +23,9 @@ using FileDescriptor = Handle<FileDescriptorTraits>;
 /// Writes beside `path`, flushes to the disk and renames: the old content or the new, never a part. Throws with exit code 1.
 void write_atomically(const std::filesystem::path& path, std::string_view text);
 
+/// Why nothing can be written into `folder` ("" is the current one), in the system's words; "" when it can.
+[[nodiscard]] std::string why_not_writable(const std::filesystem::path& folder);
+
 /// A regular file mapped read-only. The mapping ends with the object; pages are shared with every process that maps the file.
 class MappedFile {
   public:

@@ -47,6 +47,8 @@ void open(int index) {
     // libtorch_cuda registers its kernels when it is loaded. Loading it only here keeps runs on CPUs from paying for it.
     if (::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr)
         fail(cat("libtorch's CUDA half cannot be loaded: ", ::dlerror(), ". Run launch/setup --cuda, which fetches NVIDIA's libraries for it."));
+    // Torch looks for its CUDA half once, and some CPU operators already do (convolutions, manual_seed): then this load comes too late.
+    ensure(at::Context::hasCUDA(), "a convolution or a seed before open_device has told Torch for good that there is no CUDA; open the device first");
     check(cudaSetDevice(index), "choosing the GPU");
     auto& context = at::globalContext();
     context.lazyInitDevice(c10::DeviceType::CUDA);
@@ -58,6 +60,8 @@ void open(int index) {
     context.setAllowTF32CuDNN(false);
     context.setAllowFP16ReductionCuBLAS(false);
     context.setAllowBF16ReductionCuBLAS(false);
+    // Attention that fits no fused kernel is an error, not a silent matrix of scores (0.8 GB a frame at 576x1024).
+    context.setSDPUseMath(false);
     opened = true;
 }
 

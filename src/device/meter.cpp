@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <malloc.h>
 #include <mutex>
 
@@ -41,6 +42,7 @@ struct Counts {
     std::mutex mutex;
     std::vector<meter::Phase> phases;
     std::chrono::steady_clock::time_point phase_start;
+    std::clock_t phase_start_cpu = 0;
     bool running = false;
 };
 
@@ -89,6 +91,7 @@ void close_phase(Counts& c) {
     if (!c.running) return;
     auto& phase = c.phases.back();
     phase.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - c.phase_start).count();
+    phase.cpu_seconds = static_cast<double>(std::clock() - c.phase_start_cpu) / CLOCKS_PER_SEC;
     phase.peak = std::max(phase.peak, std::max(c.all.peak_in_phase.load(), cuda::peak_bytes_since_reset()));
     for (std::size_t i = 0; i < num_owners; ++i) phase.owner_peak[i] = c.by_owner[i].peak_in_phase.load();
 }
@@ -126,6 +129,7 @@ void begin_phase(std::string_view name) {
     if (!c.running) return;
     c.phases.push_back({.name = std::string(name)});
     c.phase_start = std::chrono::steady_clock::now();
+    c.phase_start_cpu = std::clock();
     c.all.peak_in_phase = c.all.now.load();
     for (auto& one : c.by_owner) one.peak_in_phase = one.now.load();
     cuda::reset_peak();

@@ -23,6 +23,7 @@ void install();
 struct Phase {
     std::string name;
     double seconds = 0;
+    double cpu_seconds = 0;                             ///< of the whole process
     std::int64_t peak = 0;                              ///< bytes, all owners together
     std::array<std::int64_t, num_owners> owner_peak{};  ///< each owner's own peak; they need not coincide
 };

@@ -1,6 +1,7 @@
 #include "pipeline/job.hpp"
 
 #include "base/error.hpp"
+#include "base/file.hpp"
 #include "base/log.hpp"
 #include "base/text.hpp"
 #include "device/cuda.hpp"
@@ -58,6 +59,16 @@ std::string output_toml(const Settings& settings) {
     return text.substr(text.find("[output]"));
 }
 
+/// Places for the outputs; better known now than after hours.
+void check_places(const Settings& settings, Mistakes& mistakes) {
+    for (const auto& [key, value] : {std::pair{"output.video", settings.output.video}, {"output.run_file", settings.output.run_file}}) {
+        const std::filesystem::path path{value};
+        const auto folder = (path.has_filename() ? path : path.parent_path()).parent_path();
+        if (const auto why = why_not_writable(folder); !why.empty())
+            mistakes.add(key, in_quotes(value), cat("the folder ", folder.empty() ? "." : folder.string(), " cannot be written: ", why), "name a folder that exists and can be written");
+    }
+}
+
 /// What the run file keeps of each start: the plan, and the output settings that a later start compares with.
 std::string start_toml(const plan::Plan& plan, const Settings& settings) {
     return output_toml(settings) + "\n" + plan::to_toml(plan);  // in this order, since the run file cuts what is longer than its room
@@ -82,6 +93,7 @@ Job::Job(const Settings& settings, Restart restart, Events& events) : state_{std
     check_settings(settings, mistakes);
     const bool settings_are_good = mistakes.empty();
     check_inputs(settings, mistakes);
+    check_places(settings, mistakes);
     if (!settings_are_good) mistakes.throw_if_any("the job cannot start:");
     s.device = open_device(settings.device);
     static_cast<void>(resolve_dtype(settings.model.dtype, s.device, "model.dtype"));
@@ -113,7 +125,7 @@ void Job::State::begin(const std::string& name) {
     if (phases.size() < 2) return;
     const auto& ended = phases[phases.size() - 2];
     log::info(cat(ended.name, std::string(10 - ended.name.size(), ' '), human_seconds(ended.seconds), ended.peak > 0 ? cat(", peak ", human_bytes(ended.peak)) : ""));
-    events.emit("phase_end", {{"name", ended.name}, {"seconds", ended.seconds}, {"peak_bytes", ended.peak}});
+    events.emit("phase_end", {{"name", ended.name}, {"seconds", ended.seconds}, {"cpu_seconds", ended.cpu_seconds}, {"peak_bytes", ended.peak}});
     for (std::size_t i = 0; i < num_owners; ++i)
         if (ended.owner_peak[i] > 0) events.emit("memory", {{"phase", ended.name}, {"owner", std::string(owner_name(static_cast<Owner>(i)))}, {"peak_bytes", ended.owner_peak[i]}});
 }

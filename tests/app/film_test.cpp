@@ -37,7 +37,17 @@ double probe(const fs::path& path, const std::string& entry, const std::string& 
 
 /// The example's poses as a film with sound: `seconds` of them at 30 frames a second.
 void make_dance(const SmallJob& job, const std::string& name, const Words& sound) {
-    Words words{"ffmpeg", "-v", "error", "-framerate", "30", "-i", (tiny_model() / "example" / "pose" / "%05d.png").string(), "-f", "lavfi", "-i", "sine=frequency=440:duration=3"};
+    Words words{"ffmpeg",
+                "-v",
+                "error",
+                "-framerate",
+                "30",
+                "-i",
+                (tiny_model() / "example" / "pose" / "%05d.png").string(),
+                "-f",
+                "lavfi",
+                "-i",
+                "sine=frequency=440:duration=3"};
     words.insert(words.end(), sound.begin(), sound.end());
     words.insert(words.end(), {"-c:v", "libx264", "-qp", "10", "-pix_fmt", "yuv420p", "-t", "1.3", (job / name).string()});
     const auto ended = run(words, job.folder());
@@ -55,7 +65,8 @@ TEST(Clip, OfOnePoseFrameWorks) {
     const SmallJob job;
     expect_done(job.generate({"input.frames=1", "output.video=out.mp4"}));
     EXPECT_EQ(film(job / "out.mp4").frames, 1);
-    expect_done(job.generate({cat("input.pose=", (tiny_model() / "example" / "pose" / "00003.png").string()), "output.run_file=one.h5", "output.video=one.mp4"}));
+    expect_done(
+        job.generate({cat("input.pose=", (tiny_model() / "example" / "pose" / "00003.png").string()), "output.run_file=one.h5", "output.video=one.mp4"}));
     EXPECT_EQ(film(job / "one.mp4").frames, 1);
 }
 
@@ -75,7 +86,7 @@ TEST(Clip, FramesAndStrideChooseThePoses) {
         return film(job / "out.mkv").frames;
     };
     EXPECT_EQ(made({"input.frames=5"}), 5);
-    EXPECT_EQ(made({"input.frames=0", "input.stride=4"}), 10);   // 0, 4, ..., 36 of 39
+    EXPECT_EQ(made({"input.frames=0", "input.stride=4"}), 10);  // 0, 4, ..., 36 of 39
     EXPECT_EQ(made({"input.frames=4", "input.stride=4"}), 4);
     EXPECT_EQ(made({"input.frames=100", "input.stride=10"}), 4);  // 0, 10, 20, 30
 }
@@ -85,7 +96,7 @@ TEST(Clip, PosesAsAVideoGiveTheFilmItsRate) {
     make_dance(job, "dance.mp4", {"-an"});
     expect_done(job.generate({"input.pose=dance.mp4", "input.frames=0", "input.stride=3", "output.video=out.mp4", "sampling.steps=1"}));
     const auto made = film(job / "out.mp4");
-    EXPECT_EQ(made.frames, 13);  // of 39
+    EXPECT_EQ(made.frames, 13);             // of 39
     EXPECT_NEAR(made.seconds, 1.3, 0.001);  // as long as the dance
     EXPECT_NEAR(probe(job / "out.mp4", "format=duration"), 1.3, 0.011);
     EXPECT_FALSE(made.sound);

@@ -14,7 +14,8 @@ TEST(Inspect, ARunFileTellsPhaseStepsAndShape) {
     expect_done(job.generate());
     const auto ended = job.weft({"inspect", "out.h5"});
     expect_done(ended);
-    EXPECT_THAT(ended.out, AllOf(HasSubstr("phase     done\n"), HasSubstr("steps     3 of 3\n"), HasSubstr("latents   [10, 4, 8, 8] fp32\n"), HasSubstr("seed = 42"), HasSubstr("passes_a_step = 4")));
+    EXPECT_THAT(ended.out, AllOf(HasSubstr("phase     done\n"), HasSubstr("steps     3 of 3\n"), HasSubstr("latents   [10, 4, 8, 8] fp32\n"),
+                                 HasSubstr("seed = 42"), HasSubstr("passes_a_step = 4")));
 }
 
 TEST(Inspect, ExportedLatentsOpenAndAreThoseOfTheRunFile) {
@@ -29,9 +30,20 @@ TEST(Inspect, ExportedLatentsOpenAndAreThoseOfTheRunFile) {
     EXPECT_EQ(hex_digest(latents.storage.subspan(static_cast<std::size_t>(latents.offset) * 4, 10 * 4 * 8 * 8 * 4)), job.hash("out.h5"));
 }
 
+TEST(Inspect, HashesAreThoseOfLatentsAndFrames) {
+    const SmallJob job;
+    expect_done(job.generate());
+    for (const char* const name : {"out.h5", "out.mkv"}) {
+        const auto ended = job.weft({"inspect", "--hash", name});
+        expect_done(ended);
+        EXPECT_THAT(ended.out, ::testing::StartsWith(cat(job.hash(name), "  ", name)));
+    }
+    EXPECT_EQ(job.hashes(), undisturbed_hashes());
+}
+
 TEST(Inspect, ARunFileThatHoldsNoStepYetIsToldSo) {
     const SmallJob job;
-    EXPECT_EQ(job.generate({"output.video=nowhere/out.mkv"}).code, 2);  // the run file is there, the job did not begin
+    EXPECT_EQ(job.generate({"output.video=out.avi"}).code, 2);  // the run file is there, the job did not begin
     expect_done(job.weft({"inspect", "out.h5"}));
     for (const auto& words : {Words{"inspect", "out.h5", "--hash"}, Words{"inspect", "out.h5", "--export", "latents.safetensors"}}) {
         const auto ended = job.weft(words);
@@ -58,7 +70,8 @@ TEST(Inspect, KeysOfAWholeModelAgree) {
     const SmallJob job;
     const auto ended = job.weft({"inspect", "--keys", tiny_model().string()});
     expect_done(ended);
-    EXPECT_THAT(ended.out, AllOf(HasSubstr("unet.conv_in.weight\t32,8,3,3\t2304\n"), HasSubstr("# pose_net: "), HasSubstr(pth_in_model.string()), Not(HasSubstr("no weight file"))));
+    EXPECT_THAT(ended.out, AllOf(HasSubstr("unet.conv_in.weight\t32,8,3,3\t2304\n"), HasSubstr("# pose_net: "), HasSubstr(pth_in_model.string()),
+                                 Not(HasSubstr("no weight file"))));
 }
 
 TEST(Inspect, KeysAreListedWithoutWeightFiles) {
@@ -84,7 +97,9 @@ TEST(Inspect, AMissingKeyIsListed) {
             ASSERT_TRUE(stored.contiguous());
             const auto width = io::element_bytes(stored.type);
             if (name != "unet.conv_in.weight")
-                tensors.push_back({name, stored.type, stored.shape, stored.storage.subspan(static_cast<std::size_t>(stored.offset) * width, static_cast<std::size_t>(stored.num_elements()) * width)});
+                tensors.push_back(
+                    {name, stored.type, stored.shape,
+                     stored.storage.subspan(static_cast<std::size_t>(stored.offset) * width, static_cast<std::size_t>(stored.num_elements()) * width)});
         }
         io::write_torch_archive(job / "less.pth", tensors);
     }

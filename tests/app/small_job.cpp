@@ -1,7 +1,10 @@
 #include "app/small_job.hpp"
 
+#include "base/digest.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "io/run_file.hpp"
+#include "io/video_reader.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -10,8 +13,9 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
+#include <span>
 #include <sstream>
-#include <stdexcept>
 
 namespace weft::test {
 
@@ -23,6 +27,13 @@ std::string build_of_program() {
     struct stat status {};
     ensure(::stat(weft_program().c_str(), &status) == 0, "the program is built");
     return cat(status.st_mtim.tv_sec, "-", status.st_mtim.tv_nsec);
+}
+
+std::string config_of(const fs::path& model) {
+    const auto example = model / "example";
+    return cat("[model]\npath = ", in_quotes(model.string()), "\n\n[input]\nimage = ", in_quotes((example / "person.png").string()),
+               "\npose = ", in_quotes((example / "pose").string()), "\nframes = 9\n\n[video]\nwidth = 64\nheight = 64\n\n[sampling]\nsteps = 3\n\n",
+               "[slices]\nlength = 6\noverlap = 2\n\n[device]\nkind = \"cpu\"\n\n[output]\nvideo = \"out.mkv\"\n");
 }
 
 fs::path made_model() {
@@ -38,6 +49,12 @@ fs::path made_model() {
         if (entry.is_directory()) fs::remove_all(entry.path());
     const auto ended = run({weft_program(), "make-model", "--tiny", model.string()}, folder);
     if (ended.code != 0) fail("weft make-model failed: " + ended.err);
+    const auto run_folder = model / "run";
+    fs::create_directory(run_folder);
+    write_bytes(run_folder / "config.toml", config_of(model));
+    const auto made = run({weft_program(), "generate", "config.toml"}, run_folder);
+    if (made.code != 0) fail("weft generate failed: " + made.err);
+    write_bytes(model / "hashes", hash(run_folder / "out.h5") + " " + hash(run_folder / "out.mkv"));
     write_bytes(whole, "");
     return model;
 }
@@ -62,10 +79,7 @@ void replace(const fs::path& path, std::string_view bytes) {
 }
 
 SmallJob::SmallJob() {
-    const auto& example = tiny_model() / "example";
-    write_bytes(folder_ / "config.toml", cat("[model]\npath = ", in_quotes(tiny_model().string()), "\n\n[input]\nimage = ", in_quotes((example / "person.png").string()), "\npose = ",
-                                             in_quotes((example / "pose").string()), "\nframes = 9\n\n[video]\nwidth = 64\nheight = 64\n\n[sampling]\nsteps = 3\n\n",
-                                             "[slices]\nlength = 6\noverlap = 2\n\n[device]\nkind = \"cpu\"\n\n[output]\nvideo = \"out.mkv\"\n"));
+    write_bytes(folder_ / "config.toml", config_of(tiny_model()));
 }
 
 Ended SmallJob::weft(const Words& words, double timeout_s) const {
@@ -117,16 +131,25 @@ void SmallJob::expect_refused(const Ended& ended, int code, const Words& texts) 
     EXPECT_EQ(ended.code, code) << ::testing::PrintToString(ended);
     for (const auto& text : texts) EXPECT_THAT(ended.err, HasSubstr(text));
     EXPECT_THAT(ended.err, ::testing::StartsWith("error: "));
-    for (const char* const crash : {"terminate called", "weft has a bug", "Sanitizer", "frame #0", "Exception raised from"}) EXPECT_THAT(ended.err, ::testing::Not(HasSubstr(crash)));
+    for (const char* const crash : {"terminate called", "weft has a bug", "Sanitizer", "frame #0", "Exception raised from"})
+        EXPECT_THAT(ended.err, ::testing::Not(HasSubstr(crash)));
     expect_files_kept({"out.status"});
 }
 
 std::string SmallJob::hash(const std::string& name) const {
-    const auto ended = weft({"inspect", "--hash", name});
-    EXPECT_EQ(ended.code, 0) << ended.err;
-    const auto first = ended.out.substr(0, ended.out.find(' '));
-    EXPECT_EQ(first.size(), 32U) << ended.out;
-    return first;
+    return test::hash(folder_ / name);
+}
+
+std::string hash(const fs::path& path) {
+    if (path.extension() == ".h5") {
+        const auto saved = io::RunFile::open_readonly(path).newest();
+        EXPECT_TRUE(saved.has_value()) << path << " holds no step";
+        return saved ? hex_digest(std::as_bytes(std::span(saved->latents))) : "none";
+    }
+    Digest digest;
+    io::VideoReader reader(path);
+    while (const auto frame = reader.next()) digest.add(std::as_bytes(std::span(frame->rgb)));
+    return digest.hex();
 }
 
 void expect_done(const Ended& ended) {
@@ -135,12 +158,22 @@ void expect_done(const Ended& ended) {
 }
 
 const std::string& undisturbed_hashes() {
-    static const std::string hashes = [] {
-        const SmallJob job;
-        expect_done(job.generate());
-        return job.hashes();
-    }();
+    static const std::string hashes = bytes_of(tiny_model() / "hashes");
     return hashes;
+}
+
+double peak_megabytes(int num_poses) {
+    const SmallJob job;
+    fs::create_directories(job / "pose");
+    for (int frame = 0; frame < num_poses; ++frame)
+        fs::create_symlink(tiny_model() / "example" / "pose" / cat("000", frame % 30 + 10, ".png"), job / "pose" / cat(frame + 10000, ".png"));
+    Words words{"env", "MKL_DISABLE_FAST_MM=1"};
+    const auto command =
+        job.command({"input.pose=pose", "input.frames=0", "sampling.steps=1", "sampling.guidance=[1.0, 1.0]", "slices.length=12", "output.video=out.mp4"});
+    words.insert(words.end(), command.begin(), command.end());
+    const auto ended = run(words, job.folder());
+    expect_done(ended);
+    return static_cast<double>(ended.peak_resident_bytes) / 1e6;
 }
 
 std::map<std::string, std::string> json_of(const std::string& text) {

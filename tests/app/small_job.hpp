@@ -31,6 +31,9 @@ inline const fs::path vae_in_model = "stable-video-diffusion-img2vid-xt-1-1/vae/
 /// Replaces a file of a copied model; what its link led to stays as it is.
 void replace(const fs::path& path, std::string_view bytes);
 
+/// What `weft inspect --hash` tells of a run file or a video, found without starting it.
+[[nodiscard]] std::string hash(const fs::path& path);
+
 /// A job of 64x64 pixels, 9 pose frames, 3 steps and slices of 6 in a folder of its own, described by config.toml there. Makes out.mkv and out.h5.
 class SmallJob {
   public:
@@ -55,7 +58,7 @@ class SmallJob {
     /// A refused start: exit code, all of `texts` on stderr, no crash, nothing touched, and what RUN.status says.
     void expect_refused(const Ended& ended, int code, const Words& texts) const;
 
-    /// First word of `weft inspect --hash NAME`.
+    /// As `weft inspect --hash NAME` tells it.
     [[nodiscard]] std::string hash(const std::string& name) const;
     /// Of latents (out.h5) and frames (out.mkv).
     [[nodiscard]] std::string hashes() const { return hash("out.h5") + " " + hash("out.mkv"); }
@@ -70,8 +73,11 @@ class SmallJob {
 /// Exit code 0 and nothing on stderr.
 void expect_done(const Ended& ended);
 
-/// Latents and frames of the job as SmallJob describes it, made undisturbed: computed once in each test program.
+/// Latents and frames of the job as SmallJob describes it, made undisturbed, once beside the model.
 [[nodiscard]] const std::string& undisturbed_hashes();
+
+/// Peak resident memory in MB of a clip of so many pose frames. MKL's own pool is off: it keeps up to 30 MB more or less from length to length.
+[[nodiscard]] double peak_megabytes(int num_poses);
 
 /// Values of a JSON text's top level as text: {"code": 2} -> code: "2".
 [[nodiscard]] std::map<std::string, std::string> json_of(const std::string& text);

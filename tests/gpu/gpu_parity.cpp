@@ -1,6 +1,6 @@
 // Numbers of one device beside the recorded ones of the original classes (fp32 on a CPU):
 //   gpu_parity_test [--device cuda|cpu] [--full-size FRAMES] [--json FILE] [options of GoogleTest]
-// With --full-size also two passes of the published architecture, 576x1024, filled with noise. Prints and writes every figure.
+// With --full-size also passes and decodes of the published architecture filled with noise (GPU: 576x1024, CPU: 64x64). Prints and writes every figure.
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
@@ -14,10 +14,12 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <set>
 
 namespace weft::model::mimicmotion {
 namespace {
@@ -41,7 +43,8 @@ std::string_view short_name(c10::ScalarType dtype) {
 /// One line of the table. `bound` 0: bits must be equal.
 void row(const std::string& what, c10::ScalarType dtype, const std::string& tensor, double error, double bound, const std::string& problem = {}) {
     const bool ok = problem.empty() && error <= bound;
-    std::printf("  %-14s %s  %-82s %8.1e  %8.1e  %s\n", what.c_str(), std::string(short_name(dtype)).c_str(), tensor.c_str(), error, bound, ok ? "ok" : "NOT OK");
+    std::printf("  %-14s %s  %-82s %8.1e  %8.1e  %s\n", what.c_str(), std::string(short_name(dtype)).c_str(), tensor.c_str(), error, bound,
+                ok ? "ok" : "NOT OK");
     figures.push_back({{"what", what}, {"dtype", short_name(dtype)}, {"tensor", tensor}, {"error", error}, {"bound", bound}, {"ok", ok}});
     EXPECT_TRUE(ok) << what << ", " << short_name(dtype) << ", " << tensor << ": " << problem << " error " << error << ", at most " << bound;
 }
@@ -54,12 +57,18 @@ golden::Tensors compute(const golden::Case& wanted, c10::ScalarType dtype, const
 /// tolerances (ten times the distance to double precision) already cover.
 constexpr double fp32_factor = 1;
 
-/// Bounds that only a wrong network breaks, not rounding: mistakes in the golden data's table are off by 0.01 to 0.5 where they show in half
-/// precision at all; fp32 finds the others.
+/// Fifty roundings of the type, of the largest value: what was seen on CPUs is 2 to 10. Only a wrong network is further off; mistakes that hide below
+/// are fp32's to find.
 double half_bound(c10::ScalarType dtype, const std::string& key) {
     const double rounding = dtype == c10::kHalf ? 0x1p-11 : 0x1p-8;
-    if (key == "frames_u8") return 200 * rounding;  // of the share of bytes that differ nothing follows: the largest difference / 255
-    return 100 * rounding;
+    return (key == "frames_u8" ? 100 : 50) * rounding;  // of bytes: their largest difference / 255
+}
+
+/// Computed on the host in fp32, whatever the networks run in.
+bool is_of_host(const std::string& key) {
+    static const std::set<std::string> names{"added_time_ids", "guidance",  "initial_noise", "sigmas",    "slot_weights",      "step0.weight_sum",
+                                             "timesteps",      "noise_aug", "clip_pixels",   "vae_input", "reference_u8_used", "initial_latents"};
+    return names.contains(key);
 }
 
 class Recorded : public testing::TestWithParam<std::tuple<const char*, c10::ScalarType>> {};
@@ -70,11 +79,12 @@ TEST_P(Recorded, IsReached) {
     const auto all = golden::deviations(wanted, compute(wanted, dtype));
     EXPECT_FALSE(all.empty()) << "nothing to compare";
     for (const auto& one : all) {
+        if (dtype != c10::kFloat && is_of_host(one.key)) continue;
         const bool bytes = wanted.recorded.at(one.key).scalar_type() == c10::kByte;
         if (dtype == c10::kFloat) {
             row(name, dtype, one.key, one.error, fp32_factor * one.allowed, bytes && one.most > 1 ? cat("bytes off by ", one.most, ";") : one.problem);
         } else {
-            row(name, dtype, one.key, bytes ? one.most / 255.0 : one.error, std::max(one.allowed, half_bound(dtype, one.key)), one.problem);
+            row(name, dtype, one.key, bytes ? one.most / 255.0 : one.error, half_bound(dtype, one.key), one.problem);
         }
     }
 }
@@ -111,10 +121,23 @@ TEST(Chunked, AgreesWithWhole) {
         row("chunked", c10::kFloat, cat(key, " in chunks beside whole"), golden::relative_error(whole.at(key), parts.at(key)), 2e-5);
 }
 
-/// One pass of the published architecture, filled with noise; the same weights and inputs whatever the type.
-class FullPass {
+/// Attention of the published sizes must find a fused kernel on a GPU: the plain one would hold all scores (0.8 GB a frame at 576x1024).
+TEST(Attention, IsFused) {
+    static constexpr std::array<const char*, 5> names{"none", "math", "flash", "memory-efficient", "cudnn"};
+    const bool cuda = asked.where.device.is_cuda();
+    for (const auto dtype : {c10::kFloat, c10::kHalf, c10::kBFloat16})
+        for (const auto& [what, heads, width] : {std::tuple{"unet", 5, 64}, {"clip", 16, 80}, {"vae", 1, 512}}) {
+            const auto qkv = in(dtype)(at::zeros({2, 128, 3, heads, width})).permute({2, 0, 3, 1, 4});
+            const auto choice = at::_fused_sdp_choice(qkv[0], qkv[1], qkv[2]);
+            const auto name = choice >= -1 && choice <= 3 ? names.at(static_cast<std::size_t>(choice + 1)) : "another";
+            row("attention", dtype, cat(what, ", ", width, " a head: ", name), choice >= 1 ? 0 : 1, cuda ? 0 : 1);
+        }
+}
+
+/// The published architecture, filled with noise; the same weights and inputs whatever the type.
+class FullSized {
   public:
-    explicit FullPass(c10::ScalarType dtype) : frames_{asked.full_size_frames}, folder_{ModelFolder::random({})} {
+    explicit FullSized(c10::ScalarType dtype) : frames_{asked.full_size_frames}, folder_{ModelFolder::random({})} {
         ClipSettings settings;
         settings.width = asked.where.device.is_cuda() ? 576 : 64;
         settings.height = asked.where.device.is_cuda() ? 1024 : 64;
@@ -122,49 +145,73 @@ class FullPass {
         settings.dtype = settings.decode_dtype = dtype;
         settings.chunks = chunks_for(asked.where.device);
         const auto grey = [settings](std::int64_t frames) {
-            return at::arange(settings.width, at::TensorOptions{}.dtype(c10::kFloat)).remainder(256).to(c10::kByte).view({1, 1, -1, 1}).expand({frames, settings.height, -1, 3}).contiguous();
+            const auto line = at::arange(settings.width, at::TensorOptions{}.dtype(c10::kFloat)).remainder(256).to(c10::kByte);
+            return line.view({1, 1, -1, 1}).expand({frames, settings.height, -1, 3}).contiguous();
         };
-        family_ = make_mimicmotion(folder_, settings, asked.where.device, [grey](const std::vector<std::int64_t>& some) { return grey(static_cast<std::int64_t>(some.size())); });
+        family_ = make_mimicmotion(folder_, settings, asked.where.device,
+                                   [grey](const std::vector<std::int64_t>& some) { return grey(static_cast<std::int64_t>(some.size())); });
         family_->encode(grey(1)[0]);
-        family_->load_denoiser();
-        latents_ = family_->initial_latents();
     }
 
-    at::Tensor operator()() {
+    /// `times` passes of the conditional branch.
+    std::vector<at::Tensor> pass(int times) {
+        family_->load_denoiser();
         std::vector<std::int64_t> frames;
         for (std::int64_t frame = 0; frame < frames_; ++frame) frames.push_back(frame);
-        auto state = family_->begin({0, 0, Branch::conditional}, latents_, frames);
-        for (const auto& unit : family_->units()) unit->run(state);
-        return family_->finish(state).cpu();
+        std::vector<at::Tensor> results;
+        for (int i = 0; i < times; ++i) {
+            auto state = family_->begin({0, 0, Branch::conditional}, family_->initial_latents(), frames);
+            for (const auto& unit : family_->units()) unit->run(state);
+            results.push_back(family_->finish(state).cpu());
+        }
+        family_->drop_denoiser();
+        return results;
+    }
+
+    /// A chunk of 8 frames, `times` times.
+    std::vector<at::Tensor> decode(int times) {
+        family_->load_decoder();
+        const auto latents = family_->initial_latents().narrow(0, 0, std::min<std::int64_t>(8, frames_)) / 700.0;
+        std::vector<at::Tensor> results;
+        for (int i = 0; i < times; ++i) results.push_back(family_->decode(latents).cpu());
+        family_->drop_decoder();
+        return results;
     }
 
   private:
     std::int64_t frames_;
     ModelFolder folder_;
     std::unique_ptr<Family> family_;
-    at::Tensor latents_;
 };
 
-TEST(FullSize, SameBitsAndNearFp32) {
-    if (asked.full_size_frames == 0) GTEST_SKIP() << "without --full-size";
+class FullSize : public testing::TestWithParam<const char*> {};  // with a parameter, so that it runs after the recorded cases
+
+TEST_P(FullSize, SameBitsAndNearFp32) {
     const bool cuda = asked.where.device.is_cuda();
     const auto half = cuda ? c10::kHalf : c10::kBFloat16;
-    at::Tensor first;
-    {
-        FullPass pass(half);
-        first = pass();
-        row("full size", half, "values whose bits differ in a second run", first.ne(pass()).sum().item<double>(), 0);
-        EXPECT_TRUE(first.isfinite().all().item<bool>());
-    }
-    if (cuda) row("full size", half, cat(asked.full_size_frames, " frames beside the same pass in fp32"), golden::relative_error(FullPass(c10::kFloat)(), first), 0.05);
+    FullSized network(half);
+    const auto passes = network.pass(2);
+    const auto decoded = network.decode(2);
+    FullSized exact(c10::kFloat);
+    const auto compare = [&](const char* what, const std::vector<at::Tensor>& twice, const at::Tensor& wanted) {
+        const auto name = cat(what, " of ", twice[0].size(0), " frames: ");
+        row("full size", half, name + "values whose bits differ in a second run", twice[0].ne(twice[1]).sum().item<double>(), 0);
+        row("full size", half, name + "beside fp32", golden::relative_error(wanted, twice[0]), half_bound(half, what));
+    };
+    compare("pass", passes, exact.pass(1)[0]);
+    compare("decode", decoded, exact.decode(1)[0]);
 }
 
+INSTANTIATE_TEST_SUITE_P(Published, FullSize, testing::Values("mimicmotion"), [](const auto& one) { return std::string(one.param); });
+
 int run(int argc, char** argv) {
+    if (GTEST_FLAG_GET(list_tests)) return RUN_ALL_TESTS();
     std::string kind = "cuda";
     std::string json;
     for (int i = 1; i < argc; i += 2) {
         const std::string name = argv[i];
-        if (i + 1 == argc || (name != "--device" && name != "--json" && name != "--full-size")) refuse(cat("unknown argument ", name, "; --device cuda|cpu, --full-size FRAMES, --json FILE"));
+        if (i + 1 == argc || (name != "--device" && name != "--json" && name != "--full-size"))
+            refuse(cat("unknown argument ", name, "; --device cuda|cpu, --full-size FRAMES, --json FILE"));
         const std::string value = argv[i + 1];
         if (name == "--json")
             json = value;
@@ -177,6 +224,10 @@ int run(int argc, char** argv) {
     asked.where.device = open_device({.kind = kind == "cuda" ? DeviceKind::cuda : DeviceKind::cpu});  // before any tensor is touched
     std::printf("%s; torch %s, CUDA %s\n", asked.where.device.description.c_str(), torch_version().c_str(), cuda::versions().c_str());
     std::printf("  %-14s %s  %-82s %8s  %8s\n", "case", "type", "tensor", "error", "bound");
+    if (asked.full_size_frames == 0) {
+        const std::string filter = GTEST_FLAG_GET(filter);
+        GTEST_FLAG_SET(filter, filter + (filter.find('-') == std::string::npos ? "-" : ":") + "*FullSize*");
+    }
     const auto start = std::chrono::steady_clock::now();
     const int code = RUN_ALL_TESTS();
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -184,8 +235,13 @@ int run(int argc, char** argv) {
     for (const auto& figure : figures) bad += figure.at("ok").get<bool>() ? 0 : 1;
     std::printf("%zu figures, %ld not ok; %.1f s\n", figures.size(), bad, seconds);
     if (!json.empty()) {
-        const nlohmann::ordered_json all{{"device", asked.where.device.description}, {"numerics", asked.where.device.numerics_class}, {"torch", torch_version()},
-                                         {"cuda", cuda::versions()}, {"seconds", seconds}, {"passed", code == 0}, {"figures", figures}};
+        const nlohmann::ordered_json all{{"device", asked.where.device.description},
+                                         {"numerics", asked.where.device.numerics_class},
+                                         {"torch", torch_version()},
+                                         {"cuda", cuda::versions()},
+                                         {"seconds", seconds},
+                                         {"passed", code == 0},
+                                         {"figures", figures}};
         write_atomically(json, all.dump(1) + "\n");
     }
     return figures.empty() ? 1 : code;

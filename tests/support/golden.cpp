@@ -135,7 +135,8 @@ void expect_as_recorded(const Case& wanted, const Tensors& computed) {
     const auto all = deviations(wanted, computed);
     for (const auto& one : all) {
         std::printf("  %-90s %.1e (at most %.0e)\n", one.key.c_str(), one.error, one.allowed);
-        EXPECT_TRUE(one.ok()) << one.key << ": " << one.problem << " off by " << one.error << ", at most " << one.allowed << " is allowed; bytes by " << one.most;
+        EXPECT_TRUE(one.ok()) << one.key << ": " << one.problem << " off by " << one.error << ", at most " << one.allowed << " is allowed; bytes by "
+                              << one.most;
     }
     EXPECT_FALSE(all.empty()) << wanted.name << ": nothing to compare";
 }

@@ -51,10 +51,10 @@ struct Where {
 /// How far a computed tensor is from the recorded one.
 struct Deviation {
     std::string key;
-    double error = 0;    ///< largest difference / largest recorded value; of uint8 tensors the share of bytes that differ
-    double allowed = 0;  ///< fp32 on a CPU: the tolerance that the data's README gives
-    int most = 0;        ///< of uint8 tensors: the largest difference
-    std::string problem; ///< not computed, or of another shape; else empty
+    double error = 0;     ///< largest difference / largest recorded value; of uint8 tensors the share of bytes that differ
+    double allowed = 0;   ///< fp32 on a CPU: the tolerance that the data's README gives
+    int most = 0;         ///< of uint8 tensors: the largest difference
+    std::string problem;  ///< not computed, or of another shape; else empty
 
     [[nodiscard]] bool ok() const { return problem.empty() && error <= allowed && most <= 1; }
 };

@@ -112,7 +112,9 @@ std::string weft_program() {
 }
 
 void PrintTo(const Ended& ended, std::ostream* to) {
-    *to << "exit code " << ended.code << ", signal " << ended.signal << (ended.timed_out ? ", timed out" : "") << "\n--- stdout\n" << ended.out << "--- stderr\n" << ended.err << "---";
+    *to << "exit code " << ended.code << ", signal " << ended.signal << (ended.timed_out ? ", timed out" : "") << "\n--- stdout\n"
+        << ended.out << "--- stderr\n"
+        << ended.err << "---";
 }
 
 }  // namespace weft::test

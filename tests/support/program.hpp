@@ -14,8 +14,8 @@ namespace weft::test {
 namespace fs = std::filesystem;
 
 struct Ended {
-    int code = -1;   ///< exit code; -1 where a signal ended it
-    int signal = 0;  ///< that ended it
+    int code = -1;           ///< exit code; -1 where a signal ended it
+    int signal = 0;          ///< that ended it
     bool timed_out = false;  ///< it was killed then
     std::string out;
     std::string err;

@@ -1,6 +1,7 @@
 #include "model/layers/layers.hpp"
 
 #include "device/meter.hpp"
+#include "model/layers/geglu_cpu.hpp"
 #include "model/layers/group_norm_cpu.hpp"
 
 #include <cmath>
@@ -152,6 +153,12 @@ FeedForward take_feed_forward(const Weights& weights, std::int64_t channels) {
 
 void add_feed_forward(at::Tensor& into, const at::Tensor& x, const FeedForward& feed) {
     const auto inner = feed.out.weight.size(1);
+    if (x.is_cpu() && x.scalar_type() == c10::kFloat) {
+        auto both = at::mm(rows(x), feed.in.weight.t());
+        geglu_cpu(both.mutable_data_ptr<float>(), both.size(0), inner, feed.in.bias.const_data_ptr<float>());
+        add_linear(into, both.narrow(-1, 0, inner), feed.out);
+        return;
+    }
     const auto both = linear(x, feed.in).view({-1, 2 * inner});
     auto value = both.narrow(-1, 0, inner);
     auto gate = both.narrow(-1, inner, inner);
