@@ -1,8 +1,8 @@
+#include "pipeline/bench.hpp"
 #include "app/command.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
-#include "pipeline/bench.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -27,11 +27,13 @@ struct Arguments {
 int run(const Arguments& arguments) {
     Mistakes mistakes;
     for (const auto& piece : arguments.pieces)
-        if (piece == "units" || piece == "scaling" || piece == "transport") mistakes.add("weft bench", piece, "is not offered by this build", "use encode, pass, step or decode");
+        if (piece == "units" || piece == "scaling" || piece == "transport")
+            mistakes.add("weft bench", piece, "is not offered by this build", "use encode, pass, step or decode");
     const auto sides = split(arguments.size, 'x');
     if (sides.size() != 2) mistakes.add("--size", arguments.size, "must be WIDTHxHEIGHT in pixels", "for example 576x1024");
     mistakes.throw_if_any("weft bench cannot go on:");
-    std::vector<std::string> overrides{cat("model.path=", in_quotes(arguments.model)), cat("video.width=", sides[0]), cat("video.height=", sides[1]), cat("slices.length=", arguments.frames),
+    std::vector<std::string> overrides{cat("model.path=", in_quotes(arguments.model)), cat("video.width=", sides[0]), cat("video.height=", sides[1]),
+                                       cat("slices.length=", arguments.frames),
                                        cat("slices.overlap=", std::min<std::int64_t>(6, std::max<std::int64_t>(1, arguments.frames - 1)))};
     overrides.insert(overrides.end(), arguments.overrides.begin(), arguments.overrides.end());
     const auto settings = parse_settings("", "weft bench", overrides, mistakes);

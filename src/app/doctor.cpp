@@ -18,13 +18,15 @@ int run() {
     log::info(cat("weft      ", build::version, ", ", build::compiler, ", ", build::kind));
     log::info(cat("libtorch  ", torch_version()));
     const auto memory = host_memory();
-    log::info(cat("host      ", std::thread::hardware_concurrency(), " cores, ", human_bytes(memory.total), " memory, ", human_bytes(memory.available), " available"));
+    log::info(cat("host      ", std::thread::hardware_concurrency(), " cores, ", human_bytes(memory.total), " memory, ", human_bytes(memory.available),
+                  " available"));
     log::info(cat("CPU       ", open_device({.kind = DeviceKind::cpu, .threads = 1}).description));
     log::info(cat("CUDA      ", cuda::versions()));
     const int count = cuda::device_count();
     for (int i = 0; i < count; ++i) {
         const auto facts = cuda::facts(i);
-        log::info(cat("GPU ", i, "     ", facts.name, ", compute ", facts.capability_major, ".", facts.capability_minor, ", ", human_bytes(facts.free_bytes), " free of ", human_bytes(facts.total_bytes)));
+        log::info(cat("GPU ", i, "     ", facts.name, ", compute ", facts.capability_major, ".", facts.capability_minor, ", ", human_bytes(facts.free_bytes),
+                      " free of ", human_bytes(facts.total_bytes)));
     }
     if (count == 0) log::info(cat("GPU       none: ", cuda::why_none()));
     log::info("ranks     one; more come with MPI in a later build");

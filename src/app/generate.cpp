@@ -91,7 +91,8 @@ void add_generate(CLI::App& root, Actions& actions) {
     const auto arguments = std::make_shared<Arguments>();
     command->add_option("CONFIG", arguments->config, "settings, TOML")->required();
     command->add_option("--set", arguments->overrides, "table.key=value, in place of the file's; may be repeated");
-    command->add_option("--events", arguments->events, "progress, timings, memory and a hash of each step's latents, one JSON object a line, appended to this file");
+    command->add_option("--events", arguments->events,
+                        "progress, timings, memory and a hash of each step's latents, one JSON object a line, appended to this file");
     command->add_flag("--restart", arguments->restart, "start anew even if the run file holds a part of the job");
     command->add_flag("--print-config", arguments->print_config, "print the final settings and end");
     actions[command] = [arguments] { return run(*arguments); };

@@ -42,7 +42,8 @@ io::RunFile::Saved newest_of(const io::RunFile& file) {
 void export_latents(const io::RunFile& file, const std::string& to) {
     const auto saved = newest_of(file);
     const auto& shape = file.header().shape;
-    const io::TensorToWrite tensor{"latents", io::ElementType::f32, {shape.frames, shape.channels, shape.height, shape.width}, std::as_bytes(std::span(saved.latents))};
+    const io::TensorToWrite tensor{
+        "latents", io::ElementType::f32, {shape.frames, shape.channels, shape.height, shape.width}, std::as_bytes(std::span(saved.latents))};
     io::write_safetensors(to, std::span(&tensor, 1));
     log::info(cat(to, ": latents ", io::shape_text(tensor.shape), " after step ", saved.step));
 }
@@ -92,13 +93,16 @@ int run(const Arguments& arguments) {
 void add_inspect(CLI::App& root, Actions& actions) {
     auto* const command = root.add_subcommand("inspect", "what a run file, a video or a model folder holds");
     const auto arguments = std::make_shared<Arguments>();
-    command->add_option("TARGET", arguments->target, "a run file (.h5); with --hash also a video or a folder of pictures; with --keys a model folder")->required();
-    auto* const keys = command->add_flag("--keys", arguments->keys, "expected keys and shapes of a model folder against its files; from the config files alone where weights are missing");
+    command->add_option("TARGET", arguments->target, "a run file (.h5); with --hash also a video or a folder of pictures; with --keys a model folder")
+        ->required();
+    auto* const keys = command->add_flag("--keys", arguments->keys,
+                                         "expected keys and shapes of a model folder against its files; from the config files alone where weights are missing");
     auto* const hash = command->add_flag("--hash", arguments->hash, "hash of the newest latents, or of a video's RGB frames in order");
     auto* const out = command->add_option("--export", arguments->export_file, "write the newest complete latents to this safetensors file");
     keys->excludes(hash)->excludes(out);
     hash->excludes(out);
-    command->add_flag_callback("--seams", [] { refuse("weft inspect --seams: not offered by this build"); }, "change at slice borders (not offered by this build)");
+    command->add_flag_callback(
+        "--seams", [] { refuse("weft inspect --seams: not offered by this build"); }, "change at slice borders (not offered by this build)");
     actions[command] = [arguments] { return run(*arguments); };
 }
 

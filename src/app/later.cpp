@@ -9,7 +9,9 @@ namespace weft::app {
 void add_later(CLI::App& root, Actions& actions) {
     auto* const pose = root.add_subcommand("pose", "alignment and drawing from key points (not offered by this build)");
     pose->allow_extras();
-    actions[pose] = []() -> int { refuse("weft pose: not offered by this build; draw the poses with DWPose as MimicMotion publishes it, and name them in input.pose"); };
+    actions[pose] = []() -> int {
+        refuse("weft pose: not offered by this build; draw the poses with DWPose as MimicMotion publishes it, and name them in input.pose");
+    };
 }
 
 }  // namespace weft::app

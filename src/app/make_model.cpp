@@ -1,9 +1,9 @@
+#include "model/make_model.hpp"
 #include "app/command.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/log.hpp"
 #include "base/text.hpp"
-#include "model/make_model.hpp"
 #include "pose/draw.hpp"
 
 #include <CLI/CLI.hpp>
@@ -28,7 +28,8 @@ void write_example(const std::filesystem::path& folder) {
     std::filesystem::create_directories(folder / "pose");
     io::write_png(folder / "person.png", pose::draw_person(pose::example_body(0, side, side), side, side));
     for (std::int64_t frame = 0; frame < poses; ++frame)
-        io::write_png(folder / "pose" / cat(frame < 9 ? "0000" : "000", frame + 1, ".png"), pose::draw_body(pose::example_body(frame, side, side), side, side, 1.5, 2.0));
+        io::write_png(folder / "pose" / cat(frame < 9 ? "0000" : "000", frame + 1, ".png"),
+                      pose::draw_body(pose::example_body(frame, side, side), side, side, 1.5, 2.0));
     write_atomically(folder / "config.toml",
                      "# An example for the tiny model: its weights are random, so the video is noise that moves.\n"
                      "[model]\npath = \"..\"\n\n[input]\nimage = \"person.png\"\npose = \"pose\"\n\n[video]\nwidth = 128\nheight = 128\n\n"

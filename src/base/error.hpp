@@ -10,11 +10,11 @@ namespace weft {
 /// What the process ends with; design.md section 7 and the README list them.
 enum class ExitCode : int {
     done = 0,
-    failure = 1,        ///< the system or a library failed, or weft has a bug
-    user_mistake = 2,   ///< settings, command line or input files
-    does_not_fit = 3,   ///< memory
-    rank_failed = 4,    ///< a rank or a link failed
-    stopped = 75,       ///< stopped on request (USR1, TERM) with the state saved; EX_TEMPFAIL, so that batch systems requeue
+    failure = 1,       ///< the system or a library failed, or weft has a bug
+    user_mistake = 2,  ///< settings, command line or input files
+    does_not_fit = 3,  ///< memory
+    rank_failed = 4,   ///< a rank or a link failed
+    stopped = 75,      ///< stopped on request (USR1, TERM) with the state saved; EX_TEMPFAIL, so that batch systems requeue
 };
 
 /// Every error weft throws on purpose. The text is meant for the user: who, what was intended, why, what to try.

@@ -30,8 +30,7 @@ void Events::emit(std::string_view event, std::initializer_list<Field> fields) {
     nlohmann::ordered_json line;
     line["event"] = event;
     line["t"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - sink_->start).count();
-    for (const auto& field : fields)
-        std::visit([&](const auto& value) { line[std::string(field.name)] = value; }, field.value);
+    for (const auto& field : fields) std::visit([&](const auto& value) { line[std::string(field.name)] = value; }, field.value);
     const std::lock_guard lock(sink_->mutex);
     // A library's text may hold anything: what is not UTF-8 is replaced, or dump() would throw.
     sink_->out << line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n' << std::flush;

@@ -19,9 +19,9 @@ namespace {
 
 template <class Enum>
 struct Names;
-#define WEFT_NAMES(ENUM, ...)                                             \
-    template <>                                                           \
-    struct Names<ENUM> {                                                  \
+#define WEFT_NAMES(ENUM, ...)                                                       \
+    template <>                                                                     \
+    struct Names<ENUM> {                                                            \
         static constexpr auto all = std::to_array<std::string_view>({__VA_ARGS__}); \
     };
 WEFT_NAMES(FamilyName, "mimicmotion", "musepose")
@@ -168,7 +168,9 @@ void read_table(const toml::table& root, Settings& settings, Mistakes& mistakes)
     });
     const std::vector<std::string> known_tables(tables.begin(), tables.end());
     const std::vector<std::string> known_keys(keys.begin(), keys.end());
-    const auto hint = [](const std::string& close) { return close.empty() ? std::string{"see --print-config for all keys"} : cat("did you mean ", close, "?"); };
+    const auto hint = [](const std::string& close) {
+        return close.empty() ? std::string{"see --print-config for all keys"} : cat("did you mean ", close, "?");
+    };
 
     for (const auto& [table_key, node] : root) {
         const std::string table_name{table_key.str()};
@@ -318,20 +320,26 @@ void check_settings(const Settings& s, Mistakes& mistakes) {
 
     at_least("slices.length", s.slices.length, 2);
     if (s.slices.overlap < 1)
-        mistakes.add("slices.overlap", cat(s.slices.overlap), "must be at least 1 (the anchor)", "without it the first frame after a slice is covered by none; 6 is usual");
+        mistakes.add("slices.overlap", cat(s.slices.overlap), "must be at least 1 (the anchor)",
+                     "without it the first frame after a slice is covered by none; 6 is usual");
     else if (s.slices.overlap >= s.slices.length && s.slices.length >= 2)
-        mistakes.add("slices.overlap", cat(s.slices.overlap), cat("must be smaller than slices.length = ", s.slices.length), cat("try ", std::max<std::int64_t>(1, std::min<std::int64_t>(6, s.slices.length - 1))));
+        mistakes.add("slices.overlap", cat(s.slices.overlap), cat("must be smaller than slices.length = ", s.slices.length),
+                     cat("try ", std::max<std::int64_t>(1, std::min<std::int64_t>(6, s.slices.length - 1))));
     at_least("decode.chunk", s.decode.chunk, 1, "8 is usual");
     at_least("device.threads", s.device.threads, 1);
     at_most("device.threads", s.device.threads, 1024);
     at_least("layout.stages", s.layout.stages, 0);
     if (!(s.watchdog.stall_s > 0)) mistakes.add("watchdog.stall_s", number(s.watchdog.stall_s), "must be more than 0 seconds", "30 is usual");
-    if (!(s.output.fps >= 0 && s.output.fps <= 1000)) mistakes.add("output.fps", number(s.output.fps), "must be from 0 to 1000", "0 keeps the film as long as the dance");
+    if (!(s.output.fps >= 0 && s.output.fps <= 1000))
+        mistakes.add("output.fps", number(s.output.fps), "must be from 0 to 1000", "0 keeps the film as long as the dance");
     at_least("output.quality", s.output.quality, 0);
     at_most("output.quality", s.output.quality, 51, "18 is usual, higher is smaller");
     if (!(s.output.save_every_s >= 0)) mistakes.add("output.save_every_s", number(s.output.save_every_s), "must be at least 0");
-    for (const auto& [key, value] : {std::pair{"model.path", &s.model.path}, {"input.image", &s.input.image}, {"input.pose", &s.input.pose},
-                                     {"output.video", &s.output.video}, {"output.run_file", &s.output.run_file}})
+    for (const auto& [key, value] : {std::pair{"model.path", &s.model.path},
+                                     {"input.image", &s.input.image},
+                                     {"input.pose", &s.input.pose},
+                                     {"output.video", &s.output.video},
+                                     {"output.run_file", &s.output.run_file}})
         if (value->empty()) mistakes.add(key, "\"\"", "must not be empty");
     if (s.output.run_file.size() < 4 || !s.output.run_file.ends_with(".h5")) mistakes.add("output.run_file", in_quotes(s.output.run_file), "must end in .h5");
     if (s.memory.budget != "auto" && !parse_bytes(s.memory.budget))
@@ -339,12 +347,14 @@ void check_settings(const Settings& s, Mistakes& mistakes) {
 
     const bool fp16 = s.model.dtype == Dtype::fp16 || s.decode.dtype == Dtype::fp16;
     if (fp16 && s.device.kind == DeviceKind::cpu)
-        mistakes.add(s.model.dtype == Dtype::fp16 ? "model.dtype" : "decode.dtype", "\"fp16\"", "is not for device.kind = \"cpu\" (100 times slower than fp32)", "use \"fp32\" or \"bf16\"");
+        mistakes.add(s.model.dtype == Dtype::fp16 ? "model.dtype" : "decode.dtype", "\"fp16\"", "is not for device.kind = \"cpu\" (100 times slower than fp32)",
+                     "use \"fp32\" or \"bf16\"");
 
     not_offered(s.model.family != FamilyName::mimicmotion, "model.family", in_quotes(enum_name(s.model.family)), "use \"mimicmotion\"");
     not_offered(s.slices.anchor != Anchor::blended, "slices.anchor", in_quotes(enum_name(s.slices.anchor)), "use \"blended\"");
     not_offered(!s.slices.pad, "slices.pad", "false", "it is MusePose's; leave it out");
-    not_offered(s.layout.kind == LayoutKind::cut || s.layout.kind == LayoutKind::stages, "layout.kind", in_quotes(enum_name(s.layout.kind)), "use \"auto\" or \"whole\"");
+    not_offered(s.layout.kind == LayoutKind::cut || s.layout.kind == LayoutKind::stages, "layout.kind", in_quotes(enum_name(s.layout.kind)),
+                "use \"auto\" or \"whole\"");
     not_offered(s.layout.stages > 1, "layout.stages", cat(s.layout.stages), "use 0");
     not_offered(s.layout.map != StageMap::automatic, "layout.map", in_quotes(enum_name(s.layout.map)), "use \"auto\"");
     not_offered(s.memory.numerics != NumericsRule::fixed, "memory.numerics", in_quotes(enum_name(s.memory.numerics)), "use \"fixed\"");

@@ -24,7 +24,7 @@ enum class OutputSize { generated, pose };
 
 struct ModelSettings {
     FamilyName family = FamilyName::mimicmotion;
-    std::string path = "models";  ///< folder with the files as published, or "random": the published architecture filled with noise
+    std::string path = "models";     ///< folder with the files as published, or "random": the published architecture filled with noise
     Dtype dtype = Dtype::automatic;  ///< weights and activations: fp16 on GPUs, fp32 on CPUs
 };
 

@@ -7,12 +7,12 @@
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
 
+#include <malloc.h>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
-#include <malloc.h>
 #include <mutex>
 
 namespace weft {
@@ -76,7 +76,8 @@ class MeteredAllocator final : public c10::Allocator {
         if (bytes == 0) return {nullptr, nullptr, &free_block, c10::Device(c10::kCPU)};
         const std::size_t whole = (bytes + alignment - 1) / alignment * alignment;
         auto* const header = static_cast<Header*>(std::aligned_alloc(alignment, sizeof(Header) + whole));
-        if (header == nullptr) throw Error(ExitCode::does_not_fit, cat("out of memory: ", human_bytes(static_cast<std::int64_t>(bytes)), " more than the system gives"));
+        if (header == nullptr)
+            throw Error(ExitCode::does_not_fit, cat("out of memory: ", human_bytes(static_cast<std::int64_t>(bytes)), " more than the system gives"));
         header->bytes = static_cast<std::int64_t>(whole);
         header->owner = current_owner;
         count(header->owner, header->bytes);

@@ -20,7 +20,8 @@ KeysReport report_keys(const std::filesystem::path& folder) {
             elements += key.elements();
         }
         const auto& path = part == Part::vae ? files.vae : part == Part::image_encoder ? files.encoder : files.pth;
-        report.listing += cat("# ", part_name(part), ": ", keys.size(), " keys, ", elements, " elements, ", path.empty() ? std::string{"no weight file"} : path.string(), "\n");
+        report.listing += cat("# ", part_name(part), ": ", keys.size(), " keys, ", elements, " elements, ",
+                              path.empty() ? std::string{"no weight file"} : path.string(), "\n");
     }
     if (!files.pth.empty() && !files.vae.empty() && !files.encoder.empty()) static_cast<void>(ModelFolder::open(folder, report.mistakes));
     return report;

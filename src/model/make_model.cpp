@@ -39,20 +39,51 @@ void write_configs(const fs::path& base, const Config& config) {
         return names;
     };
     const auto& u = config.unet;
-    write("unet/config.json", {{"_class_name", "UNetSpatioTemporalConditionModel"}, {"in_channels", u.in_channels}, {"out_channels", u.out_channels}, {"block_out_channels", u.channels},
-                               {"down_block_types", blocks(u.down_attention, "Down")}, {"up_block_types", blocks(u.up_attention, "Up")}, {"layers_per_block", u.layers.front()}, {"num_attention_heads", u.heads},
-                               {"transformer_layers_per_block", u.transformer_layers.front()}, {"cross_attention_dim", u.cross_attention_dim}, {"addition_time_embed_dim", u.addition_time_embed_dim},
-                               {"projection_class_embeddings_input_dim", u.projection_input_dim}, {"num_frames", 16}, {"sample_size", 16}});
+    write("unet/config.json", {{"_class_name", "UNetSpatioTemporalConditionModel"},
+                               {"in_channels", u.in_channels},
+                               {"out_channels", u.out_channels},
+                               {"block_out_channels", u.channels},
+                               {"down_block_types", blocks(u.down_attention, "Down")},
+                               {"up_block_types", blocks(u.up_attention, "Up")},
+                               {"layers_per_block", u.layers.front()},
+                               {"num_attention_heads", u.heads},
+                               {"transformer_layers_per_block", u.transformer_layers.front()},
+                               {"cross_attention_dim", u.cross_attention_dim},
+                               {"addition_time_embed_dim", u.addition_time_embed_dim},
+                               {"projection_class_embeddings_input_dim", u.projection_input_dim},
+                               {"num_frames", 16},
+                               {"sample_size", 16}});
     const auto& v = config.vae;
-    write("vae/config.json", {{"_class_name", "AutoencoderKLTemporalDecoder"}, {"in_channels", 3}, {"out_channels", 3}, {"block_out_channels", v.channels}, {"layers_per_block", v.layers},
-                              {"down_block_types", std::vector<std::string>(v.channels.size(), "DownEncoderBlock2D")}, {"latent_channels", v.latent_channels}, {"scaling_factor", v.scaling_factor},
-                              {"sample_size", 128}, {"force_upcast", true}});
+    write("vae/config.json", {{"_class_name", "AutoencoderKLTemporalDecoder"},
+                              {"in_channels", 3},
+                              {"out_channels", 3},
+                              {"block_out_channels", v.channels},
+                              {"layers_per_block", v.layers},
+                              {"down_block_types", std::vector<std::string>(v.channels.size(), "DownEncoderBlock2D")},
+                              {"latent_channels", v.latent_channels},
+                              {"scaling_factor", v.scaling_factor},
+                              {"sample_size", 128},
+                              {"force_upcast", true}});
     const auto& c = config.clip;
-    write("image_encoder/config.json", {{"architectures", {"CLIPVisionModelWithProjection"}}, {"model_type", "clip_vision_model"}, {"hidden_size", c.hidden}, {"intermediate_size", c.intermediate},
-                                        {"num_hidden_layers", c.layers}, {"num_attention_heads", c.heads}, {"patch_size", c.patch}, {"image_size", c.image}, {"num_channels", 3},
-                                        {"projection_dim", c.projection}, {"hidden_act", "gelu"}, {"layer_norm_eps", c.eps}});
-    write("scheduler/scheduler_config.json", {{"_class_name", "EulerDiscreteScheduler"}, {"prediction_type", "v_prediction"}, {"timestep_type", "continuous"}, {"use_karras_sigmas", true},
-                                              {"sigma_min", config.scheduler.sigma_min}, {"sigma_max", config.scheduler.sigma_max}, {"num_train_timesteps", 1000}});
+    write("image_encoder/config.json", {{"architectures", {"CLIPVisionModelWithProjection"}},
+                                        {"model_type", "clip_vision_model"},
+                                        {"hidden_size", c.hidden},
+                                        {"intermediate_size", c.intermediate},
+                                        {"num_hidden_layers", c.layers},
+                                        {"num_attention_heads", c.heads},
+                                        {"patch_size", c.patch},
+                                        {"image_size", c.image},
+                                        {"num_channels", 3},
+                                        {"projection_dim", c.projection},
+                                        {"hidden_act", "gelu"},
+                                        {"layer_norm_eps", c.eps}});
+    write("scheduler/scheduler_config.json", {{"_class_name", "EulerDiscreteScheduler"},
+                                              {"prediction_type", "v_prediction"},
+                                              {"timestep_type", "continuous"},
+                                              {"use_karras_sigmas", true},
+                                              {"sigma_min", config.scheduler.sigma_min},
+                                              {"sigma_max", config.scheduler.sigma_max},
+                                              {"num_train_timesteps", 1000}});
     write("feature_extractor/preprocessor_config.json", {{"image_mean", config.preprocessor.mean}, {"image_std", config.preprocessor.deviation}});
     write("model_index.json", {{"_class_name", "StableVideoDiffusionPipeline"}});
 }
@@ -66,7 +97,10 @@ struct PartTensors {
         const auto source = folder.source(part, c10::kCPU, c10::kHalf);
         for (const auto& key : keys_of(part, folder.config())) {
             held.push_back(source->load(key.key, key.shape));
-            tensors.push_back({cat(part_prefix(part), key.key), io::ElementType::f16, key.shape, {static_cast<const std::byte*>(held.back().const_data_ptr()), held.back().nbytes()}});
+            tensors.push_back({cat(part_prefix(part), key.key),
+                               io::ElementType::f16,
+                               key.shape,
+                               {static_cast<const std::byte*>(held.back().const_data_ptr()), held.back().nbytes()}});
         }
     }
 };

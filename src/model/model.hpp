@@ -30,7 +30,8 @@ class Model {
     [[nodiscard]] virtual std::map<std::string, std::string> digests() const = 0;
 
     /// The family set up for one clip. `maps` gives the clip's pose maps.
-    [[nodiscard]] virtual std::unique_ptr<Family> for_clip(const Settings& settings, const plan::Plan& plan, const ComputeDevice& device, PoseMaps maps) const = 0;
+    [[nodiscard]] virtual std::unique_ptr<Family> for_clip(const Settings& settings, const plan::Plan& plan, const ComputeDevice& device,
+                                                           PoseMaps maps) const = 0;
 };
 
 /// Opens `model.path` as the family that the settings name; what is wrong goes to `mistakes`, and nothing is returned then.

@@ -39,20 +39,25 @@ at::Tensor as_tensor(const io::StoredTensor& stored, std::shared_ptr<const io::W
     const auto* const first = stored.storage.data() + static_cast<std::size_t>(stored.offset) * width;
     if (on_border(first, width)) {
         // Torch has no read-only tensors; nothing in weft writes to weights.
-        const auto mapped = at::from_blob(const_cast<std::byte*>(first), stored.shape, stored.strides, [keep](void*) {}, options);
+        const auto mapped = at::from_blob(
+            const_cast<std::byte*>(first), stored.shape, stored.strides, [keep](void*) {}, options);
         if (on_border(first, 64) && stored.contiguous()) return mapped;
         return mapped.clone(at::MemoryFormat::Contiguous);
     }
     const auto bytes = at::empty({static_cast<std::int64_t>(stored.storage.size())}, at::TensorOptions{}.dtype(c10::kByte));
     std::memcpy(bytes.mutable_data_ptr(), stored.storage.data(), stored.storage.size());
-    return bytes.narrow(0, 0, static_cast<std::int64_t>(stored.storage.size() / width * width)).view(type).as_strided(stored.shape, stored.strides, stored.offset).clone(at::MemoryFormat::Contiguous);
+    return bytes.narrow(0, 0, static_cast<std::int64_t>(stored.storage.size() / width * width))
+        .view(type)
+        .as_strided(stored.shape, stored.strides, stored.offset)
+        .clone(at::MemoryFormat::Contiguous);
 }
 
 const io::StoredTensor& FileSource::find(const std::string& key, at::IntArrayRef shape) const {
     const auto found = file_->tensors().find(prefix_ + key);
     if (found == file_->tensors().end()) refuse(cat(file_->path().string(), ": key ", prefix_, key, " is missing"));
     if (at::IntArrayRef(found->second.shape) != shape)
-        refuse(cat(file_->path().string(), ": key ", prefix_, key, " has shape ", io::shape_text(found->second.shape), ", wanted is ", io::shape_text({shape.data(), shape.size()})));
+        refuse(cat(file_->path().string(), ": key ", prefix_, key, " has shape ", io::shape_text(found->second.shape), ", wanted is ",
+                   io::shape_text({shape.data(), shape.size()})));
     return found->second;
 }
 
@@ -65,7 +70,8 @@ void FileSource::expect(const std::string& key, at::IntArrayRef shape) {
     static_cast<void>(find(key, shape));
 }
 
-void check_keys(std::span<const KeySpec> wanted, const io::WeightFile& file, const std::string& prefix, std::span<const std::string> ignored, Mistakes& mistakes) {
+void check_keys(std::span<const KeySpec> wanted, const io::WeightFile& file, const std::string& prefix, std::span<const std::string> ignored,
+                Mistakes& mistakes) {
     std::set<std::string> names;
     for (const auto& spec : wanted) {
         const auto name = prefix + spec.key;
@@ -74,15 +80,19 @@ void check_keys(std::span<const KeySpec> wanted, const io::WeightFile& file, con
         if (found == file.tensors().end())
             mistakes.add(cat(file.path().string(), ": key ", name, " is missing; wanted is ", io::shape_text(spec.shape)));
         else if (found->second.shape != spec.shape)
-            mistakes.add(cat(file.path().string(), ": key ", name, " has shape ", io::shape_text(found->second.shape), ", wanted is ", io::shape_text(spec.shape)));
-        else if (const auto type = found->second.type; type != io::ElementType::f16 && type != io::ElementType::bf16 && type != io::ElementType::f32 && type != io::ElementType::f64)
+            mistakes.add(
+                cat(file.path().string(), ": key ", name, " has shape ", io::shape_text(found->second.shape), ", wanted is ", io::shape_text(spec.shape)));
+        else if (const auto type = found->second.type;
+                 type != io::ElementType::f16 && type != io::ElementType::bf16 && type != io::ElementType::f32 && type != io::ElementType::f64)
             mistakes.add(cat(file.path().string(), ": key ", name, " holds ", io::element_name(type), ", wanted are floating-point numbers"));
     }
     for (const auto& [name, stored] : file.tensors()) {
         if (!name.starts_with(prefix) || names.contains(name)) continue;
         bool known = false;
         for (const auto& ending : ignored) known = known || name.ends_with(ending);
-        if (!known) mistakes.add(cat(file.path().string(), ": key ", name, " ", io::shape_text(stored.shape), " is surplus: no part of the model that the config files describe"));
+        if (!known)
+            mistakes.add(cat(file.path().string(), ": key ", name, " ", io::shape_text(stored.shape),
+                             " is surplus: no part of the model that the config files describe"));
     }
 }
 

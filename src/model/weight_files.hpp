@@ -30,7 +30,8 @@ class FileSource final : public WeightSource {
 
 /// Compares what a network asks for with what a file holds below `prefix`: missing, misshapen and surplus keys, each by name, go to `mistakes`.
 /// Keys that end in one of `ignored` are no surplus.
-void check_keys(std::span<const KeySpec> wanted, const io::WeightFile& file, const std::string& prefix, std::span<const std::string> ignored, Mistakes& mistakes);
+void check_keys(std::span<const KeySpec> wanted, const io::WeightFile& file, const std::string& prefix, std::span<const std::string> ignored,
+                Mistakes& mistakes);
 
 /// A stored tensor as a CPU tensor of its own type: mapped where it lies on a 64-byte border and is contiguous, else a copy. `keep` stays alive with it.
 [[nodiscard]] at::Tensor as_tensor(const io::StoredTensor& stored, std::shared_ptr<const io::WeightFile> keep);

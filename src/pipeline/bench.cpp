@@ -85,7 +85,8 @@ BenchReport run_bench(const BenchRequest& request) {
     const auto wanted = [&](const char* piece) { return std::find(request.pieces.begin(), request.pieces.end(), piece) != request.pieces.end(); };
 
     BenchReport report{.device = device.description,
-                       .shape = cat(frames, " frames of ", settings.video.width, "x", settings.video.height, ", ", name_of(settings.model.dtype), ", decode chunk ", settings.decode.chunk),
+                       .shape = cat(frames, " frames of ", settings.video.width, "x", settings.video.height, ", ", name_of(settings.model.dtype),
+                                    ", decode chunk ", settings.decode.chunk),
                        .rows = {}};
     const auto picture = made_up(1, settings.video.height, settings.video.width)[0];
     if (wanted("encode"))
@@ -120,9 +121,9 @@ std::string as_table(const BenchReport& report) {
     out << "piece     frames   median s      min s      max s      CPU s   peak tensors      weights   RssAnon\n";
     for (const auto& row : report.rows) {
         const auto [low, high] = std::minmax_element(row.seconds.begin(), row.seconds.end());
-        out << std::left << std::setw(8) << row.piece << std::right << std::setw(8) << row.frames << std::setw(11) << fixed(row.median(), 4) << std::setw(11) << fixed(*low, 4) << std::setw(11) << fixed(*high, 4)
-            << std::setw(11) << fixed(row.median_cpu(), 4) << std::setw(15) << human_bytes(row.peak_bytes) << std::setw(13) << human_bytes(row.weight_bytes) << std::setw(10)
-            << human_bytes(row.resident_anonymous) << "\n";
+        out << std::left << std::setw(8) << row.piece << std::right << std::setw(8) << row.frames << std::setw(11) << fixed(row.median(), 4) << std::setw(11)
+            << fixed(*low, 4) << std::setw(11) << fixed(*high, 4) << std::setw(11) << fixed(row.median_cpu(), 4) << std::setw(15) << human_bytes(row.peak_bytes)
+            << std::setw(13) << human_bytes(row.weight_bytes) << std::setw(10) << human_bytes(row.resident_anonymous) << "\n";
     }
     return std::move(out).str();
 }
@@ -130,8 +131,15 @@ std::string as_table(const BenchReport& report) {
 std::string as_json(const BenchReport& report) {
     nlohmann::ordered_json json{{"device", report.device}, {"shape", report.shape}, {"rows", nlohmann::ordered_json::array()}};
     for (const auto& row : report.rows)
-        json["rows"].push_back({{"piece", row.piece}, {"frames", row.frames}, {"median_s", row.median()}, {"median_cpu_s", row.median_cpu()}, {"seconds", row.seconds}, {"cpu_seconds", row.cpu_seconds},
-                                {"peak_bytes", row.peak_bytes}, {"weight_bytes", row.weight_bytes}, {"resident_anonymous_bytes", row.resident_anonymous}});
+        json["rows"].push_back({{"piece", row.piece},
+                                {"frames", row.frames},
+                                {"median_s", row.median()},
+                                {"median_cpu_s", row.median_cpu()},
+                                {"seconds", row.seconds},
+                                {"cpu_seconds", row.cpu_seconds},
+                                {"peak_bytes", row.peak_bytes},
+                                {"weight_bytes", row.weight_bytes},
+                                {"resident_anonymous_bytes", row.resident_anonymous}});
     return json.dump(2) + "\n";
 }
 

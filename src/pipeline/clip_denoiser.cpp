@@ -74,7 +74,8 @@ at::Tensor ClipDenoiser::blend(plan::Branch branch, plan::FrameRange frames) con
             const auto weights = at::empty({run.count, 1, 1, 1}, at::TensorOptions{}.dtype(c10::kFloat));
             std::memcpy(weights.mutable_data_ptr(), slot_weights_.data() + run.slot, static_cast<std::size_t>(run.count) * sizeof(float));
             sum.narrow(0, run.frame - frames.begin, run.count).add_(prediction.narrow(0, run.slot, run.count) * weights.to(latents_.device()));
-            for (std::int64_t i = 0; i < run.count; ++i) weight_sum[static_cast<std::size_t>(run.frame - frames.begin + i)] += slot_weights_[static_cast<std::size_t>(run.slot + i)];
+            for (std::int64_t i = 0; i < run.count; ++i)
+                weight_sum[static_cast<std::size_t>(run.frame - frames.begin + i)] += slot_weights_[static_cast<std::size_t>(run.slot + i)];
         }
     }
     const auto divisor = at::empty({frames.size(), 1, 1, 1}, at::TensorOptions{}.dtype(c10::kFloat));

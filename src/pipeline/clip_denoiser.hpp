@@ -35,7 +35,7 @@ class ClipDenoiser final : public Denoiser {
     at::Tensor latents_;
     at::Tensor guidance_;  ///< [frames, 1, 1, 1]
     std::vector<float> slot_weights_;
-    std::map<std::int64_t, Prediction> predictions_;  ///< by slice, of the running step
+    std::map<std::int64_t, Prediction> predictions_;                               ///< by slice, of the running step
     std::map<std::pair<std::int64_t, plan::Branch>, model::PassState> in_flight_;  ///< passes of which some units are done
 };
 

@@ -52,7 +52,8 @@ void check_inputs(const Settings& settings, Mistakes& mistakes) {
     };
     const auto& input = settings.input;
     if (!input.image.empty()) gather(mistakes, "input.image", [&] { static_cast<void>(io::read_picture(path_of(input.image))); });
-    if (!input.image_pose.empty()) gather(mistakes, "input.image_pose", [&] { refuse_unless_drawn(input.image_pose, io::read_picture(path_of(input.image_pose))); });
+    if (!input.image_pose.empty())
+        gather(mistakes, "input.image_pose", [&] { refuse_unless_drawn(input.image_pose, io::read_picture(path_of(input.image_pose))); });
     if (!input.pose.empty())
         gather(mistakes, "input.pose", [&] {
             const auto first = io::VideoReader(path_of(input.pose)).next();
@@ -105,12 +106,17 @@ Inputs read_inputs(const Settings& settings) {
     }
     const auto pose_path = settings.input_path(settings.input.pose).string();
     if (inputs.num_poses == 0) refuse(cat("input.pose: ", pose_path, ": holds no frames"));
-    if (2 * plain > looked) refuse(cat("input.pose: ", pose_path, ": ", plain, " of ", looked, " frames looked at are no drawn poses, the last of them: ", why_plain));
+    if (2 * plain > looked)
+        refuse(cat("input.pose: ", pose_path, ": ", plain, " of ", looked, " frames looked at are no drawn poses, the last of them: ", why_plain));
 
     const double pose_fps = reader.info().fps > 0 ? reader.info().fps : folder_fps;
     inputs.film_fps = settings.output.fps > 0 ? settings.output.fps : pose_fps / static_cast<double>(settings.input.stride);
     inputs.pose_has_audio = reader.info().has_audio;
-    inputs.digest = Digest{}.add(cat(inputs.reference.width, "x", inputs.reference.height)).add(std::as_bytes(std::span{inputs.reference.rgb})).add(inputs.maps->digest()).hex();
+    inputs.digest = Digest{}
+                        .add(cat(inputs.reference.width, "x", inputs.reference.height))
+                        .add(std::as_bytes(std::span{inputs.reference.rgb}))
+                        .add(inputs.maps->digest())
+                        .hex();
     return inputs;
 }
 

@@ -34,7 +34,9 @@ void Interpreter::execute(const plan::Compute& compute) {
     const auto& pass = compute.task.pass;
     denoiser_.compute(compute.task);
     ++passes_done_;
-    events_.emit("pass", {{"step", pass.step}, {"slice", pass.slice}, {"branch", std::int64_t{pass.branch == plan::Branch::conditional}}, {"seconds", seconds_since(start)}});
+    events_.emit(
+        "pass",
+        {{"step", pass.step}, {"slice", pass.slice}, {"branch", std::int64_t{pass.branch == plan::Branch::conditional}}, {"seconds", seconds_since(start)}});
     progress_.show(passes_done_, cat("step ", pass.step + 1, "/", plan_.steps, ", slice ", pass.slice + 1, "/", plan_.slices.size()));
 }
 
@@ -46,7 +48,10 @@ void Interpreter::execute(const plan::Save& save) {
     steps_done_ = save.steps_done;
     if (seconds_since(last_save_) >= save_every_s_ || steps_done_ == plan_.steps) save_now();
     const auto latents = denoiser_.latents();
-    events_.emit("step", {{"step", steps_done_}, {"seconds", seconds_since(step_start_)}, {"saved", steps_saved_ == steps_done_}, {"hash", hex_digest(std::as_bytes(std::span(latents)))}});
+    events_.emit("step", {{"step", steps_done_},
+                          {"seconds", seconds_since(step_start_)},
+                          {"saved", steps_saved_ == steps_done_},
+                          {"hash", hex_digest(std::as_bytes(std::span(latents)))}});
     step_start_ = std::chrono::steady_clock::now();
 }
 

@@ -40,7 +40,9 @@ struct Job::State {
     io::VideoOptions film;
 
     void begin(const std::string& name);
-    [[nodiscard]] Progress progress(std::int64_t total) const { return {phase, total, [] { return meter::current(); }}; }
+    [[nodiscard]] Progress progress(std::int64_t total) const {
+        return {phase, total, [] { return meter::current(); }};
+    }
 
     void check_budget() const;
     void open_run_file(Restart restart);
@@ -65,7 +67,8 @@ void check_places(const Settings& settings, Mistakes& mistakes) {
         const std::filesystem::path path{value};
         const auto folder = (path.has_filename() ? path : path.parent_path()).parent_path();
         if (const auto why = why_not_writable(folder); !why.empty())
-            mistakes.add(key, in_quotes(value), cat("the folder ", folder.empty() ? "." : folder.string(), " cannot be written: ", why), "name a folder that exists and can be written");
+            mistakes.add(key, in_quotes(value), cat("the folder ", folder.empty() ? "." : folder.string(), " cannot be written: ", why),
+                         "name a folder that exists and can be written");
     }
 }
 
@@ -105,8 +108,9 @@ Job::Job(const Settings& settings, Restart restart, Events& events) : state_{std
     s.begin("read");
     s.inputs = read_inputs(settings);
     s.plan = plan::make_plan(settings, s.inputs.num_poses, s.model->sizes().shape);
-    log::info(cat("input     ", s.inputs.num_poses, " pose frames of ", s.inputs.pose_width, "x", s.inputs.pose_height, ", ", s.plan.slices.size(), s.plan.slices.size() == 1 ? " slice" : " slices", " of ",
-                  s.plan.slices.front().frames.size(), ", ", s.plan.steps, " steps, film at ", fixed(s.inputs.film_fps, 2), " frames a second"));
+    log::info(cat("input     ", s.inputs.num_poses, " pose frames of ", s.inputs.pose_width, "x", s.inputs.pose_height, ", ", s.plan.slices.size(),
+                  s.plan.slices.size() == 1 ? " slice" : " slices", " of ", s.plan.slices.front().frames.size(), ", ", s.plan.steps, " steps, film at ",
+                  fixed(s.inputs.film_fps, 2), " frames a second"));
     s.check_budget();
     s.open_run_file(restart);
     if (s.is_done()) return;
@@ -124,10 +128,12 @@ void Job::State::begin(const std::string& name) {
     const auto phases = meter::phases();
     if (phases.size() < 2) return;
     const auto& ended = phases[phases.size() - 2];
-    log::info(cat(ended.name, std::string(10 - ended.name.size(), ' '), human_seconds(ended.seconds), ended.peak > 0 ? cat(", peak ", human_bytes(ended.peak)) : ""));
+    log::info(
+        cat(ended.name, std::string(10 - ended.name.size(), ' '), human_seconds(ended.seconds), ended.peak > 0 ? cat(", peak ", human_bytes(ended.peak)) : ""));
     events.emit("phase_end", {{"name", ended.name}, {"seconds", ended.seconds}, {"cpu_seconds", ended.cpu_seconds}, {"peak_bytes", ended.peak}});
     for (std::size_t i = 0; i < num_owners; ++i)
-        if (ended.owner_peak[i] > 0) events.emit("memory", {{"phase", ended.name}, {"owner", std::string(owner_name(static_cast<Owner>(i)))}, {"peak_bytes", ended.owner_peak[i]}});
+        if (ended.owner_peak[i] > 0)
+            events.emit("memory", {{"phase", ended.name}, {"owner", std::string(owner_name(static_cast<Owner>(i)))}, {"peak_bytes", ended.owner_peak[i]}});
 }
 
 void Job::State::check_budget() const {
@@ -135,7 +141,8 @@ void Job::State::check_budget() const {
     if (!budget) return;
     const auto needed = model::weight_bytes(model->sizes(), settings, device) + 2 * plan.latent_bytes();
     if (needed > *budget)
-        throw Error(ExitCode::does_not_fit, cat("memory.budget = ", in_quotes(settings.memory.budget), ": weights and latents alone need ", human_bytes(needed), "; raise the budget to more than that"));
+        throw Error(ExitCode::does_not_fit, cat("memory.budget = ", in_quotes(settings.memory.budget), ": weights and latents alone need ", human_bytes(needed),
+                                                "; raise the budget to more than that"));
 }
 
 void Job::State::open_run_file(Restart restart) {
@@ -147,10 +154,12 @@ void Job::State::open_run_file(Restart restart) {
         if (file.header().numerics_key != numerics.key) {
             auto lines = differences(facts_of(file.header().settings), numerics.facts);
             if (lines.empty()) lines.push_back("numerics key: was " + file.header().numerics_key + ", is " + numerics.key);
-            refuse(cat("output.run_file = ", in_quotes(path.string()), " is of another job:\n  ", join(lines, "\n  "), "\nGo on with its settings, start anew with --restart, or name another output.run_file."));
+            refuse(cat("output.run_file = ", in_quotes(path.string()), " is of another job:\n  ", join(lines, "\n  "),
+                       "\nGo on with its settings, start anew with --restart, or name another output.run_file."));
         }
         const bool output_changed = file.header().plan.find(output_toml(settings)) == std::string::npos;
-        if (output_changed && file.phase() == io::Phase::done) file.set_phase(io::Phase::decode);  // before the new output is noted: a kill between them loses nothing
+        if (output_changed && file.phase() == io::Phase::done)
+            file.set_phase(io::Phase::decode);  // before the new output is noted: a kill between them loses nothing
         file.set_plan(start_toml(plan, settings));
         run_file.emplace(std::move(file));
         steps_done = run_file->newest_step().value_or(0);
@@ -170,9 +179,11 @@ void Job::State::open_run_file(Restart restart) {
 
 at::Tensor Job::State::maps_of(const std::vector<std::int64_t>& frames) const {
     const auto bytes = static_cast<std::int64_t>(inputs.maps->width()) * inputs.maps->height() * 3;
-    const auto made = at::empty({static_cast<std::int64_t>(frames.size()), inputs.maps->height(), inputs.maps->width(), 3}, at::TensorOptions{}.dtype(c10::kByte));
+    const auto made =
+        at::empty({static_cast<std::int64_t>(frames.size()), inputs.maps->height(), inputs.maps->width(), 3}, at::TensorOptions{}.dtype(c10::kByte));
     auto* const first = made.mutable_data_ptr<std::uint8_t>();
-    for (std::size_t i = 0; i < frames.size(); ++i) inputs.maps->read(frames[i], {first + static_cast<std::int64_t>(i) * bytes, static_cast<std::size_t>(bytes)});
+    for (std::size_t i = 0; i < frames.size(); ++i)
+        inputs.maps->read(frames[i], {first + static_cast<std::int64_t>(i) * bytes, static_cast<std::size_t>(bytes)});
     return made;
 }
 
@@ -256,7 +267,9 @@ Report Job::State::run() {
     begin("done");
     report.peak_bytes = meter::peak();
     report.peak_resident_bytes = host_memory().peak_resident;
-    events.emit("done", {{"frames", report.frames}, {"video", report.video.string()}, {"peak_bytes", report.peak_bytes}, {"peak_resident_bytes", report.peak_resident_bytes}});
+    events.emit(
+        "done",
+        {{"frames", report.frames}, {"video", report.video.string()}, {"peak_bytes", report.peak_bytes}, {"peak_resident_bytes", report.peak_resident_bytes}});
     return report;
 }
 

@@ -19,7 +19,8 @@ std::string value(const std::string& fact) {
 }
 }  // namespace
 
-Numerics make_numerics(const Settings& settings, const ComputeDevice& device, const std::map<std::string, std::string>& weights, const std::string& input_digest) {
+Numerics make_numerics(const Settings& settings, const ComputeDevice& device, const std::map<std::string, std::string>& weights,
+                       const std::string& input_digest) {
     Settings resolved = settings;  // "auto" means what it means on this device
     const auto as_dtype = [&](Dtype asked) { return asked == Dtype::automatic ? (device.is_cuda() ? Dtype::fp16 : Dtype::fp32) : asked; };
     resolved.model.dtype = as_dtype(settings.model.dtype);

@@ -13,7 +13,8 @@ struct Numerics {
     std::vector<std::string> facts;
     std::string key;
 };
-[[nodiscard]] Numerics make_numerics(const Settings& settings, const ComputeDevice& device, const std::map<std::string, std::string>& weights, const std::string& input_digest);
+[[nodiscard]] Numerics make_numerics(const Settings& settings, const ComputeDevice& device, const std::map<std::string, std::string>& weights,
+                                     const std::string& input_digest);
 
 /// The facts that differ, each as "what: was, is"; for the refusal of another job's run file.
 [[nodiscard]] std::vector<std::string> differences(const std::vector<std::string>& before, const std::vector<std::string>& now);

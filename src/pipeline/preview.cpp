@@ -27,8 +27,11 @@ std::string preview(const Settings& settings) {
     if (poses == 0) refuse(cat("input.pose = ", in_quotes(settings.input.pose), ": holds no frames"));
     const auto plan = plan::make_plan(settings, poses, sizes.shape);
     std::string text = plan::describe(plan);
-    const auto weights = [&](const char* phase, std::int64_t elements) { return cat(" ", phase, " ", human_bytes(2 * elements), " (fp16) or ", human_bytes(4 * elements), " (fp32)"); };
-    text += cat("weights  ", weights("encode", sizes.encode_elements), ",", weights("denoise", sizes.denoise_elements), ",", weights("decode", sizes.decode_elements), "\n");
+    const auto weights = [&](const char* phase, std::int64_t elements) {
+        return cat(" ", phase, " ", human_bytes(2 * elements), " (fp16) or ", human_bytes(4 * elements), " (fp32)");
+    };
+    text += cat("weights  ", weights("encode", sizes.encode_elements), ",", weights("denoise", sizes.denoise_elements), ",",
+                weights("decode", sizes.decode_elements), "\n");
     return text;
 }
 

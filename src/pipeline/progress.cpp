@@ -5,7 +5,8 @@
 
 namespace weft::pipeline {
 
-Progress::Progress(std::string phase, std::int64_t total, std::function<std::int64_t()> memory) : phase_{std::move(phase)}, total_{total}, memory_{std::move(memory)} {}
+Progress::Progress(std::string phase, std::int64_t total, std::function<std::int64_t()> memory)
+    : phase_{std::move(phase)}, total_{total}, memory_{std::move(memory)} {}
 
 void Progress::show(std::int64_t done, std::string_view where) {
     const auto now = Clock::now();

@@ -42,8 +42,8 @@ std::string slice_text(const Slice& slice) {
 }  // namespace
 
 std::string describe(const Plan& plan) {
-    std::string text = cat("clip      ", plan.num_frames, " frames (the reference and ", plan.num_frames - 1, " poses), latents ", plan.latent_channels, " x ", plan.latent_height, " x ",
-                           plan.latent_width, ", ", human_bytes(plan.latent_bytes()), "\n");
+    std::string text = cat("clip      ", plan.num_frames, " frames (the reference and ", plan.num_frames - 1, " poses), latents ", plan.latent_channels, " x ",
+                           plan.latent_height, " x ", plan.latent_width, ", ", human_bytes(plan.latent_bytes()), "\n");
     text += cat("slices    ", plan.slices.size(), " of ", plan.slices.front().frames.size(), " frames:");
     for (std::size_t i = 0; i < plan.slices.size(); ++i) {
         if (plan.slices.size() > 8 && i >= 6 && i + 2 < plan.slices.size()) {
@@ -52,15 +52,15 @@ std::string describe(const Plan& plan) {
         }
         text += cat(" [", slice_text(plan.slices[i]), "]");
     }
-    text += cat("\npasses    ", plan.passes_a_step(), " a step (", plan.guided ? "two branches a slice" : "conditional branch only", "), ", plan.steps, " steps, ", plan.passes_a_step() * plan.steps,
-                " in all, ", plan.num_units, " units each\n");
+    text += cat("\npasses    ", plan.passes_a_step(), " a step (", plan.guided ? "two branches a slice" : "conditional branch only", "), ", plan.steps,
+                " steps, ", plan.passes_a_step() * plan.steps, " in all, ", plan.num_units, " units each\n");
     text += cat("decode    ", plan.decode.size(), " chunks of at most ", plan.decode.front().size(), " frames\n");
     return text;
 }
 
 std::string to_toml(const Plan& plan) {
-    std::string text = cat("[plan]\nranks = 1\nlayout = \"whole\"\nnum_frames = ", plan.num_frames, "\nsteps = ", plan.steps, "\npasses_a_step = ", plan.passes_a_step(), "\nunits = ", plan.num_units,
-                           "\ndecode_chunks = ", plan.decode.size(), "\nslices = [");
+    std::string text = cat("[plan]\nranks = 1\nlayout = \"whole\"\nnum_frames = ", plan.num_frames, "\nsteps = ", plan.steps,
+                           "\npasses_a_step = ", plan.passes_a_step(), "\nunits = ", plan.num_units, "\ndecode_chunks = ", plan.decode.size(), "\nslices = [");
     for (const auto& slice : plan.slices) text += cat("\n  [", join(slice.frames), "],");
     return text + "\n]\n";
 }

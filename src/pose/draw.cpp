@@ -13,8 +13,24 @@ using Colour = std::array<std::uint8_t, 3>;
 // OpenPose's limbs (pairs of points) and colours, in drawing order.
 constexpr std::array<std::array<int, 2>, 17> limbs{
     {{1, 2}, {1, 5}, {2, 3}, {3, 4}, {5, 6}, {6, 7}, {1, 8}, {8, 9}, {9, 10}, {1, 11}, {11, 12}, {12, 13}, {1, 0}, {0, 14}, {14, 16}, {0, 15}, {15, 17}}};
-constexpr std::array<Colour, 18> colours{{{255, 0, 0}, {255, 85, 0}, {255, 170, 0}, {255, 255, 0}, {170, 255, 0}, {85, 255, 0}, {0, 255, 0}, {0, 255, 85}, {0, 255, 170},
-                                          {0, 255, 255}, {0, 170, 255}, {0, 85, 255}, {0, 0, 255}, {85, 0, 255}, {170, 0, 255}, {255, 0, 255}, {255, 0, 170}, {255, 0, 85}}};
+constexpr std::array<Colour, 18> colours{{{255, 0, 0},
+                                          {255, 85, 0},
+                                          {255, 170, 0},
+                                          {255, 255, 0},
+                                          {170, 255, 0},
+                                          {85, 255, 0},
+                                          {0, 255, 0},
+                                          {0, 255, 85},
+                                          {0, 255, 170},
+                                          {0, 255, 255},
+                                          {0, 170, 255},
+                                          {0, 85, 255},
+                                          {0, 0, 255},
+                                          {85, 0, 255},
+                                          {170, 0, 255},
+                                          {255, 0, 255},
+                                          {255, 0, 170},
+                                          {255, 0, 85}}};
 
 Colour reversed(Colour colour, double scale) {
     const auto part = [scale](std::uint8_t value) { return static_cast<std::uint8_t>(value * scale); };
@@ -45,7 +61,8 @@ void draw_capsule(io::Picture& picture, Point from, Point to, double radius, Col
 }
 
 io::Picture draw_body(const Body& body, int width, int height, double stick, double joint) {
-    io::Picture picture{.width = width, .height = height, .rgb = std::vector<std::uint8_t>(static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3)};
+    io::Picture picture{
+        .width = width, .height = height, .rgb = std::vector<std::uint8_t>(static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3)};
     for (std::size_t i = 0; i < limbs.size(); ++i)
         draw_capsule(picture, body[static_cast<std::size_t>(limbs[i][0])], body[static_cast<std::size_t>(limbs[i][1])], stick, reversed(colours[i], 0.6));
     for (std::size_t i = 0; i < body.size(); ++i) draw_capsule(picture, body[i], body[i], joint, reversed(colours[i], 1.0));
@@ -80,7 +97,8 @@ Body example_body(std::int64_t frame, int width, int height) {
 }
 
 io::Picture draw_person(const Body& body, int width, int height) {
-    io::Picture picture{.width = width, .height = height, .rgb = std::vector<std::uint8_t>(static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3, 225)};
+    io::Picture picture{
+        .width = width, .height = height, .rgb = std::vector<std::uint8_t>(static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3, 225)};
     const double size = std::min(width / 0.8, static_cast<double>(height)) * 0.9;
     constexpr Colour skin{224, 172, 138}, shirt{200, 60, 50}, trousers{50, 70, 140}, hair{70, 45, 30};
     for (const std::size_t hip : {8U, 11U}) {

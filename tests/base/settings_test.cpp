@@ -67,7 +67,8 @@ TEST(Settings, AllMistakesAreReportedTogether) {
 
 TEST(Settings, OverridesWinAndTakeBareTexts) {
     Mistakes mistakes;
-    const auto settings = parse_settings("[sampling]\nseed = 1\n", "test.toml", std::vector<std::string>{"sampling.seed=7", "output.video=a.mp4", "sampling.guidance=[1, 2]"}, mistakes);
+    const auto settings = parse_settings("[sampling]\nseed = 1\n", "test.toml",
+                                         std::vector<std::string>{"sampling.seed=7", "output.video=a.mp4", "sampling.guidance=[1, 2]"}, mistakes);
     EXPECT_THAT(mistakes.texts(), IsEmpty());
     EXPECT_EQ(settings.sampling.seed, 7);
     EXPECT_EQ(settings.output.video, "a.mp4");

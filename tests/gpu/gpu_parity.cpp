@@ -158,11 +158,11 @@ class FullSized {
         family_->load_denoiser();
         std::vector<std::int64_t> frames;
         for (std::int64_t frame = 0; frame < frames_; ++frame) frames.push_back(frame);
-        std::vector<at::Tensor> results;
-        for (int i = 0; i < times; ++i) {
+        std::vector<at::Tensor> results(static_cast<std::size_t>(times));
+        for (auto& result : results) {
             auto state = family_->begin({0, 0, Branch::conditional}, family_->initial_latents(), frames);
             for (const auto& unit : family_->units()) unit->run(state);
-            results.push_back(family_->finish(state).cpu());
+            result = family_->finish(state).cpu();
         }
         family_->drop_denoiser();
         return results;
@@ -172,8 +172,8 @@ class FullSized {
     std::vector<at::Tensor> decode(int times) {
         family_->load_decoder();
         const auto latents = family_->initial_latents().narrow(0, 0, std::min<std::int64_t>(8, frames_)) / 700.0;
-        std::vector<at::Tensor> results;
-        for (int i = 0; i < times; ++i) results.push_back(family_->decode(latents).cpu());
+        std::vector<at::Tensor> results(static_cast<std::size_t>(times));
+        for (auto& result : results) result = family_->decode(latents).cpu();
         family_->drop_decoder();
         return results;
     }

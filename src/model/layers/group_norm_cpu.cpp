@@ -13,7 +13,8 @@ namespace {
 constexpr std::int64_t block_rows = 64;  // summed in fp32 before the sum goes on in double
 
 /// Adds to sum and square, per channel, x - shift of `rows` rows.
-WEFT_FOR_EACH_ISA void add_rows(const float* __restrict__ x, std::int64_t rows, std::int64_t channels, const float* __restrict__ shift, float* __restrict__ sum, float* __restrict__ square) {
+WEFT_FOR_EACH_ISA void add_rows(const float* __restrict__ x, std::int64_t rows, std::int64_t channels, const float* __restrict__ shift, float* __restrict__ sum,
+                                float* __restrict__ square) {
     for (std::int64_t row = 0; row < rows; ++row) {
         const float* const line = x + row * channels;
         for (std::int64_t c = 0; c < channels; ++c) {
@@ -24,12 +25,14 @@ WEFT_FOR_EACH_ISA void add_rows(const float* __restrict__ x, std::int64_t rows, 
     }
 }
 
-WEFT_FOR_EACH_ISA void scale_rows(const float* __restrict__ x, float* __restrict__ y, std::int64_t rows, std::int64_t channels, const float* __restrict__ scale, const float* __restrict__ offset) {
+WEFT_FOR_EACH_ISA void scale_rows(const float* __restrict__ x, float* __restrict__ y, std::int64_t rows, std::int64_t channels, const float* __restrict__ scale,
+                                  const float* __restrict__ offset) {
     for (std::int64_t row = 0; row < rows; ++row)
         for (std::int64_t c = 0; c < channels; ++c) y[row * channels + c] = x[row * channels + c] * scale[c] + offset[c];
 }
 
-WEFT_FOR_EACH_ISA void scale_silu_rows(const float* __restrict__ x, float* __restrict__ y, std::int64_t rows, std::int64_t channels, const float* __restrict__ scale, const float* __restrict__ offset) {
+WEFT_FOR_EACH_ISA void scale_silu_rows(const float* __restrict__ x, float* __restrict__ y, std::int64_t rows, std::int64_t channels,
+                                       const float* __restrict__ scale, const float* __restrict__ offset) {
     for (std::int64_t row = 0; row < rows; ++row)
         for (std::int64_t c = 0; c < channels; ++c) {
             const float z = x[row * channels + c] * scale[c] + offset[c];
@@ -40,7 +43,8 @@ WEFT_FOR_EACH_ISA void scale_silu_rows(const float* __restrict__ x, float* __res
 
 }  // namespace
 
-void group_norm_cpu(const float* x, float* y, std::int64_t n, std::int64_t rows, std::int64_t channels, std::int64_t groups, const float* weight, const float* bias, double eps, Activation activation) {
+void group_norm_cpu(const float* x, float* y, std::int64_t n, std::int64_t rows, std::int64_t channels, std::int64_t groups, const float* weight,
+                    const float* bias, double eps, Activation activation) {
     const auto width = static_cast<std::size_t>(channels);
     const std::int64_t per_group = channels / groups;
     std::vector<float> sum(width), square(width), scale(width), offset(width);

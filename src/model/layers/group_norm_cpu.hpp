@@ -8,6 +8,7 @@ enum class Activation { none, silu };
 /// Group norm of channels-last fp32 data on one thread, with the activation in the same pass over memory.
 /// x, y [n, rows, channels], contiguous, not the same memory: statistics over rows and the channels of a group.
 /// Sums are taken per channel about the channel's first value in a fixed order, so large means do not cost digits and bits repeat.
-void group_norm_cpu(const float* x, float* y, std::int64_t n, std::int64_t rows, std::int64_t channels, std::int64_t groups, const float* weight, const float* bias, double eps, Activation activation);
+void group_norm_cpu(const float* x, float* y, std::int64_t n, std::int64_t rows, std::int64_t channels, std::int64_t groups, const float* weight,
+                    const float* bias, double eps, Activation activation);
 
 }  // namespace weft::model

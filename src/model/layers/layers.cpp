@@ -61,7 +61,8 @@ at::Tensor apply_group_norm(const at::Tensor& x, const GroupNorm& norm, Activati
     if (x.is_cpu() && x.scalar_type() == c10::kFloat) {
         const auto in = x.contiguous();
         auto out = at::empty_like(in);
-        group_norm_cpu(in.const_data_ptr<float>(), out.mutable_data_ptr<float>(), n, pixels, channels, norm_groups, norm.weight.const_data_ptr<float>(), norm.bias.const_data_ptr<float>(), norm.eps, activation);
+        group_norm_cpu(in.const_data_ptr<float>(), out.mutable_data_ptr<float>(), n, pixels, channels, norm_groups, norm.weight.const_data_ptr<float>(),
+                       norm.bias.const_data_ptr<float>(), norm.eps, activation);
         return out;
     }
     auto image = as_nchw(x.view({n, pixels, 1, channels}));

@@ -53,7 +53,8 @@ struct Conv2d {
     std::int64_t stride = 1;
     std::int64_t padding_y = 1, padding_x = 1;
 };
-[[nodiscard]] Conv2d take_conv(const Weights& weights, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride = 1, std::int64_t padding = 1);
+[[nodiscard]] Conv2d take_conv(const Weights& weights, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride = 1,
+                               std::int64_t padding = 1);
 /// Kernel 3 over frames, published as [out, in, 3, 1, 1].
 [[nodiscard]] Conv2d take_temporal_conv(const Weights& weights, std::int64_t in, std::int64_t out);
 /// x [frames, height, width, in] -> [frames, height', width', out]. `bias`: in place of the layer's own, where given.

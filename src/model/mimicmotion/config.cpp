@@ -91,7 +91,9 @@ class Reader {
         if (json_.contains(key) && json_[key] != wanted) wrong(key, cat("must be ", Json(wanted).dump(), ", the only one that MimicMotion's classes use"));
     }
 
-    void wrong(const char* key, const std::string& allowed) { mistakes_.add(cat(path_.string(), ": ", key), json_.contains(key) ? json_[key].dump() : "absent", allowed); }
+    void wrong(const char* key, const std::string& allowed) {
+        mistakes_.add(cat(path_.string(), ": ", key), json_.contains(key) ? json_[key].dump() : "absent", allowed);
+    }
 
   private:
     fs::path path_;
@@ -188,7 +190,8 @@ fs::path find_weights(const fs::path& folder, const char* stem, bool needed, Mis
     const fs::path full = folder / cat(stem, ".safetensors");
     if (fs::exists(half)) return half;
     if (fs::exists(full)) return full;
-    if (needed) mistakes.add(cat(half.string(), ": missing, and so is ", full.filename().string(), "; fetch it from the Stable Video Diffusion XT 1.1 repository"));
+    if (needed)
+        mistakes.add(cat(half.string(), ": missing, and so is ", full.filename().string(), "; fetch it from the Stable Video Diffusion XT 1.1 repository"));
     return {};
 }
 
@@ -211,13 +214,18 @@ Files find_files(const fs::path& folder, bool weights, Mistakes& mistakes) {
     }
     std::sort(checkpoints.begin(), checkpoints.end());
     if (bases.empty()) {
-        mistakes.add("model.path", in_quotes(folder.string()), "holds no unet/config.json, neither itself nor a folder in it", "put stable-video-diffusion-img2vid-xt-1-1 there");
+        mistakes.add("model.path", in_quotes(folder.string()), "holds no unet/config.json, neither itself nor a folder in it",
+                     "put stable-video-diffusion-img2vid-xt-1-1 there");
         return files;
     }
-    if (bases.size() > 1) mistakes.add("model.path", in_quotes(folder.string()), cat("holds more than one base model: ", bases[0].string(), " and ", bases[1].string()), "leave one");
+    if (bases.size() > 1)
+        mistakes.add("model.path", in_quotes(folder.string()), cat("holds more than one base model: ", bases[0].string(), " and ", bases[1].string()),
+                     "leave one");
     files.base = bases.front();
     if (checkpoints.size() > 1)
-        mistakes.add("model.path", in_quotes(folder.string()), cat("holds more than one MimicMotion*.pth: ", checkpoints[0].filename().string(), " and ", checkpoints[1].filename().string()), "leave one");
+        mistakes.add("model.path", in_quotes(folder.string()),
+                     cat("holds more than one MimicMotion*.pth: ", checkpoints[0].filename().string(), " and ", checkpoints[1].filename().string()),
+                     "leave one");
     if (!checkpoints.empty())
         files.pth = checkpoints.front();
     else if (weights)
@@ -240,9 +248,11 @@ Config read_config(const Files& files, Mistakes& mistakes) {
     config.scheduler = read_scheduler(files.base / "scheduler" / "scheduler_config.json", mistakes);
     config.preprocessor = read_preprocessor(files.base / "feature_extractor" / "preprocessor_config.json", mistakes);
     if (mistakes.empty() && config.unet.out_channels != config.vae.latent_channels)
-        mistakes.add(cat(files.base.string(), ": the UNet's out_channels = ", config.unet.out_channels, " and the VAE's latent_channels = ", config.vae.latent_channels, " must be equal"));
+        mistakes.add(cat(files.base.string(), ": the UNet's out_channels = ", config.unet.out_channels,
+                         " and the VAE's latent_channels = ", config.vae.latent_channels, " must be equal"));
     if (mistakes.empty() && config.unet.cross_attention_dim != config.clip.projection)
-        mistakes.add(cat(files.base.string(), ": the UNet's cross_attention_dim = ", config.unet.cross_attention_dim, " and the image encoder's projection_dim = ", config.clip.projection, " must be equal"));
+        mistakes.add(cat(files.base.string(), ": the UNet's cross_attention_dim = ", config.unet.cross_attention_dim,
+                         " and the image encoder's projection_dim = ", config.clip.projection, " must be equal"));
     return config;
 }
 

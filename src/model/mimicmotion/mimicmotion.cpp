@@ -17,7 +17,7 @@ namespace weft::model::mimicmotion {
 
 namespace {
 
-constexpr std::int64_t pose_chunk = 8;                           // frames that PoseNet takes at a time
+constexpr std::int64_t pose_chunk = 8;                             // frames that PoseNet takes at a time
 constexpr std::int64_t pose_cache_bytes = std::int64_t{64} << 20;  // features kept over steps; beyond that they are made again for each pass
 
 class MimicMotion final : public Family {
@@ -38,7 +38,9 @@ class MimicMotion final : public Family {
     const Units& units() const override { return units_; }
     PassState begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) override;
     at::Tensor finish(PassState& state) override;
-    at::Tensor step(const at::Tensor& latents, const at::Tensor& prediction, std::int64_t step) const override { return sampler_.step(latents, prediction, step); }
+    at::Tensor step(const at::Tensor& latents, const at::Tensor& prediction, std::int64_t step) const override {
+        return sampler_.step(latents, prediction, step);
+    }
     void load_decoder() override;
     void drop_decoder() override { decoder_.reset(); }
     at::Tensor decode(const at::Tensor& latents) override;
@@ -115,7 +117,8 @@ at::Tensor MimicMotion::pose_features(const plan::Pass& pass, const std::vector<
     if (const auto found = pose_cache_.find(pass.slice); found != pose_cache_.end()) return found->second;
     std::vector<at::Tensor> parts;
     for (std::size_t first = 0; first < frames.size(); first += pose_chunk) {
-        const std::vector<std::int64_t> some(frames.begin() + static_cast<std::ptrdiff_t>(first), frames.begin() + static_cast<std::ptrdiff_t>(std::min(first + pose_chunk, frames.size())));
+        const std::vector<std::int64_t> some(frames.begin() + static_cast<std::ptrdiff_t>(first),
+                                             frames.begin() + static_cast<std::ptrdiff_t>(std::min(first + pose_chunk, frames.size())));
         parts.push_back((*pose_net_)((maps_(some).to(device_).to(c10::kFloat) / 127.5 - 1.0).to(settings_.dtype)));
     }
     const OwnedBy owner(Owner::conditioning);
@@ -134,7 +137,8 @@ PassState MimicMotion::begin(const plan::Pass& pass, const at::Tensor& latents, 
     state.branch = pass.branch;
     state.chunks = settings_.chunks;
     // The model is told fps - 1, as published.
-    state.silu_embedding = embedding_(sampler_.timestep(pass.step), {static_cast<double>(settings_.fps - 1), static_cast<double>(settings_.motion_bucket), settings_.noise_aug});
+    state.silu_embedding =
+        embedding_(sampler_.timestep(pass.step), {static_cast<double>(settings_.fps - 1), static_cast<double>(settings_.motion_bucket), settings_.noise_aug});
     auto noisy = sampler_.scale_input(latents, pass.step).to(settings_.dtype).permute({0, 2, 3, 1});
     const bool conditional = pass.branch == Branch::conditional;
     const auto picture = conditional ? image_latents_.expand(noisy.sizes()) : at::zeros_like(image_latents_).expand(noisy.sizes());

@@ -10,9 +10,9 @@ namespace weft::model::mimicmotion {
 
 /// What of a job MimicMotion itself must know.
 struct ClipSettings {
-    std::int64_t height = 0, width = 0;   ///< pixels
-    std::int64_t num_frames = 0;          ///< with frame 0
-    std::int64_t slice_length = 0;        ///< min(slices.length, num_frames): the noise's period
+    std::int64_t height = 0, width = 0;  ///< pixels
+    std::int64_t num_frames = 0;         ///< with frame 0
+    std::int64_t slice_length = 0;       ///< min(slices.length, num_frames): the noise's period
     std::int64_t steps = 25;
     std::int64_t seed = 42;
     double noise_aug = 0;

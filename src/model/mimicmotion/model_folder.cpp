@@ -91,8 +91,9 @@ std::map<std::string, std::string> ModelFolder::digests() const {
     if (!pth_) return {{"random", cat(seed_)}};
     std::map<std::string, std::string> digests;
     for (const auto& file : {pth_, vae_, encoder_}) digests[file->path().filename().string()] = file->digest();
-    for (const char* const config : {"unet/config.json", "vae/config.json", "image_encoder/config.json", "scheduler/scheduler_config.json"})
-        digests[config] = Digest{}.add(read_text(files_.base / config)).hex();
+    for (const char* const config :
+         {"unet/config.json", "vae/config.json", "image_encoder/config.json", "scheduler/scheduler_config.json", "feature_extractor/preprocessor_config.json"})
+        if (std::filesystem::exists(files_.base / config)) digests[config] = Digest{}.add(read_text(files_.base / config)).hex();
     return digests;
 }
 

@@ -8,7 +8,8 @@ namespace {
 struct Layer {
     std::int64_t in, out, kernel, stride;
 };
-constexpr std::array<Layer, 8> layers{{{3, 3, 3, 1}, {3, 16, 4, 2}, {16, 16, 3, 1}, {16, 32, 4, 2}, {32, 32, 3, 1}, {32, 64, 4, 2}, {64, 64, 3, 1}, {64, 128, 3, 1}}};
+constexpr std::array<Layer, 8> layers{
+    {{3, 3, 3, 1}, {3, 16, 4, 2}, {16, 16, 3, 1}, {16, 32, 4, 2}, {32, 32, 3, 1}, {32, 64, 4, 2}, {64, 64, 3, 1}, {64, 128, 3, 1}}};
 }  // namespace
 
 void PoseNet::bind(const Weights& source) {

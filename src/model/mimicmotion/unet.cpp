@@ -164,7 +164,9 @@ class SpatialAttention final : public Unit {
         attention_ = take_self_attention(source / shape_.spatial() / "attn1", c, shape_.heads);
         cross_.expect(source);
     }
-    void set_context(const Weights& source, const std::array<at::Tensor, num_branches>& context) override { cross_.set_context(source, context, attention_.out.bias); }
+    void set_context(const Weights& source, const std::array<at::Tensor, num_branches>& context) override {
+        cross_.set_context(source, context, attention_.out.bias);
+    }
     void run(PassState& state) const override {
         if (shape_.first()) {
             state.residual = state.hidden;
@@ -233,7 +235,9 @@ class TemporalPart final : public Unit {
         }
         if (shape_.last()) proj_out_ = take_linear(source / shape_.prefix / "proj_out", c, c);
     }
-    void set_context(const Weights& source, const std::array<at::Tensor, num_branches>& context) override { cross_.set_context(source, context, attention_.out.bias); }
+    void set_context(const Weights& source, const std::array<at::Tensor, num_branches>& context) override {
+        cross_.set_context(source, context, attention_.out.bias);
+    }
 
     /// Later layers of a transformer share the first one's frame embedding and mix factor.
     void share_with(const TemporalPart& first) { first_ = &first; }
@@ -296,7 +300,9 @@ class Upsample final : public Unit {
     void run(PassState& state) const override {
         const at::Tensor x = std::move(state.hidden);
         at::Tensor out = at::empty({x.size(0), 2 * x.size(1), 2 * x.size(2), channels_}, x.options());
-        for_frame_chunks(out, state.chunks, [&](std::int64_t first, std::int64_t count) { out.narrow(0, first, count).copy_(conv2d(upsample_twice(x.narrow(0, first, count)), conv_)); });
+        for_frame_chunks(out, state.chunks, [&](std::int64_t first, std::int64_t count) {
+            out.narrow(0, first, count).copy_(conv2d(upsample_twice(x.narrow(0, first, count)), conv_));
+        });
         state.hidden = out;
     }
 
@@ -315,7 +321,9 @@ class ConvOut final : public Unit {
     void run(PassState& state) const override {
         const at::Tensor x = std::move(state.hidden);
         at::Tensor out = at::empty({x.size(0), x.size(1), x.size(2), out_}, x.options());
-        for_frame_chunks(x, state.chunks, [&](std::int64_t first, std::int64_t count) { out.narrow(0, first, count).copy_(conv2d(group_norm_silu(x.narrow(0, first, count), norm_), conv_)); });
+        for_frame_chunks(x, state.chunks, [&](std::int64_t first, std::int64_t count) {
+            out.narrow(0, first, count).copy_(conv2d(group_norm_silu(x.narrow(0, first, count), norm_), conv_));
+        });
         state.hidden = out;
     }
 

@@ -123,7 +123,8 @@ at::Tensor TemporalDecoder::operator()(const at::Tensor& latents, const VaeProbe
     see(probe, "decoder.conv_in", x);
     x = run_block(x, mid_.front());
     see(probe, "decoder.mid_block.resnets.0", x);
-    // The published block pairs its later resnets with its one attention: with one layer it owns an attention that never runs, a third resnet never runs either.
+    // The published block pairs its later resnets with its one attention: with one layer it owns an attention that never runs, a third resnet never runs
+    // either.
     if (mid_.size() > 1) {
         add_vae_attention(x, attention_);
         see(probe, "decoder.mid_block.attentions.0", x);
