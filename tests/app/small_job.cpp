@@ -162,18 +162,32 @@ const std::string& undisturbed_hashes() {
     return hashes;
 }
 
-double peak_megabytes(int num_poses) {
-    const SmallJob job;
+namespace {
+const Words sets_for_peak{"input.pose=pose", "input.frames=0", "sampling.steps=1", "sampling.guidance=[1.0, 1.0]", "slices.length=12", "output.video=out.mp4"};
+
+void add_poses(const SmallJob& job, int num_poses) {
     fs::create_directories(job / "pose");
     for (int frame = 0; frame < num_poses; ++frame)
         fs::create_symlink(tiny_model() / "example" / "pose" / cat("000", frame % 30 + 10, ".png"), job / "pose" / cat(frame + 10000, ".png"));
+}
+}  // namespace
+
+double peak_megabytes(int num_poses) {
+    const SmallJob job;
+    add_poses(job, num_poses);
     Words words{"env", "MKL_DISABLE_FAST_MM=1"};
-    const auto command =
-        job.command({"input.pose=pose", "input.frames=0", "sampling.steps=1", "sampling.guidance=[1.0, 1.0]", "slices.length=12", "output.video=out.mp4"});
+    const auto command = job.command(sets_for_peak);
     words.insert(words.end(), command.begin(), command.end());
     const auto ended = run(words, job.folder());
     expect_done(ended);
     return static_cast<double>(ended.peak_resident_bytes) / 1e6;
+}
+
+double peak_tensor_megabytes(int num_poses) {
+    const SmallJob job;
+    add_poses(job, num_poses);
+    expect_done(job.generate(sets_for_peak, {"--events", "events.jsonl"}));
+    return std::stod(json_lines(job / "events.jsonl").back().at("peak_bytes")) / 1e6;
 }
 
 std::map<std::string, std::string> json_of(const std::string& text) {

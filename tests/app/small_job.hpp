@@ -79,6 +79,9 @@ void expect_done(const Ended& ended);
 /// Peak resident memory in MB of a clip of so many pose frames. MKL's own pool is off: it keeps up to 30 MB more or less from length to length.
 [[nodiscard]] double peak_megabytes(int num_poses);
 
+/// The same in the meter's count of tensors, which no allocator's pools move.
+[[nodiscard]] double peak_tensor_megabytes(int num_poses);
+
 /// Values of a JSON text's top level as text: {"code": 2} -> code: "2".
 [[nodiscard]] std::map<std::string, std::string> json_of(const std::string& text);
 /// The same of each line of a file.
