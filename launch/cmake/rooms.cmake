@@ -43,3 +43,30 @@ function(weft_test name)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
                        PROPERTIES TIMEOUT ${TEST_TIMEOUT} LABELS "${TEST_LABELS}" ENVIRONMENT "OMP_NUM_THREADS=1")
 endfunction()
+
+# weft_ranked_test(NAME SOURCES ... LINK ... RANKS n... [TORCH] [LABELS ...] [TIMEOUT s]): one GoogleTest program with support/ranked_main.cpp, run by mpirun once for
+# each number of ranks. A build without MPI has no such test. The variables let mpirun run as root, with more ranks than cores, unpinned, and make ranks that wait
+# give way; `timeout -k` because mpirun outlives a TERM when a rank is stopped.
+function(weft_ranked_test name)
+  cmake_parse_arguments(TEST "TORCH" "TIMEOUT" "SOURCES;LINK;RANKS;LABELS" ${ARGN})
+  if(NOT WEFT_HAVE_MPI)
+    return()
+  endif()
+  set(torch)
+  if(TEST_TORCH)
+    set(torch TORCH)
+  endif()
+  weft_test_program(${name} ${torch} SOURCES ${TEST_SOURCES} LINK ${TEST_LINK})
+  if(NOT TEST_TIMEOUT)
+    set(TEST_TIMEOUT 120)
+  endif()
+  if(NOT TEST_LABELS)
+    set(TEST_LABELS unit)
+  endif()
+  math(EXPR outer "${TEST_TIMEOUT} + 10")
+  foreach(ranks IN LISTS TEST_RANKS)
+    add_test(NAME ${name}.${ranks} COMMAND timeout -k 5 ${TEST_TIMEOUT} ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} $<TARGET_FILE:${name}>)
+    set_tests_properties(${name}.${ranks} PROPERTIES TIMEOUT ${outer} LABELS "${TEST_LABELS}" PROCESSORS 2
+      ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_rmaps_base_oversubscribe=1;OMPI_MCA_hwloc_base_binding_policy=none;OMPI_MCA_mpi_yield_when_idle=1;OMP_NUM_THREADS=1")
+  endforeach()
+endfunction()

@@ -1,4 +1,5 @@
 #include "app/command.hpp"
+#include "app/generate.hpp"
 #include "base/error.hpp"
 #include "base/events.hpp"
 #include "base/file.hpp"
@@ -6,6 +7,7 @@
 #include "base/settings.hpp"
 #include "base/stop.hpp"
 #include "base/text.hpp"
+#include "comm/transport.hpp"
 #include "io/run_file.hpp"
 #include "pipeline/job.hpp"
 
@@ -15,7 +17,7 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
-#include <optional>
+#include <mutex>
 
 namespace weft::app {
 
@@ -34,59 +36,127 @@ void tell(const pipeline::Report& report) {
         log::info(cat("done      already: ", report.video.string(), " is there and nothing has changed"));
         return;
     }
-    log::info(cat("memory    peak ", human_bytes(report.peak_bytes), " of tensors, ", human_bytes(report.peak_resident_bytes), " resident in the process"));
+    log::info(cat("memory    peak ", human_bytes(report.peak_bytes), " of tensors, ", human_bytes(report.peak_resident_bytes), " resident in a process"));
     log::info(cat("video     ", report.video.string(), ": ", report.frames, " frames, ", human_seconds(report.film_seconds)));
 }
 
-/// What an earlier start said no longer holds: should this one be killed, no status says so.
-void remove_status(const Settings& settings) {
-    std::error_code ignored;
-    std::filesystem::remove(io::status_path(settings.output.run_file), ignored);
-}
+/// `weft generate` on one rank, from the transport's start to its end.
+class Generate {
+  public:
+    Generate(const Arguments& arguments, pipeline::JobOptions options)
+        : arguments_{arguments}, options_{std::move(options)}, settings_{read_settings(arguments.config, arguments.overrides, mistakes_)} {
+        options_.restart = arguments.restart;
+    }
 
-int run(const Arguments& arguments) {
-    Mistakes mistakes;
-    const auto settings = read_settings(arguments.config, arguments.overrides, mistakes);
-    const auto about = cat(arguments.config, " has mistakes:");
-    if (arguments.print_config) {
-        mistakes.throw_if_any(about);
-        std::cout << to_toml(settings);
+    int print_config() const {
+        mistakes_.throw_if_any(about());
+        std::cout << to_toml(settings_);
         return 0;
     }
 
-    stop::watch_signals();
-    Events none;
-    std::optional<Events> file;
-    std::unique_ptr<pipeline::Job> job;
-    io::RunStatus status{.phase = "prepare"};
-    const auto ended = [&](int code, const std::string& text) {
-        status.code = code;
-        status.text = text;
-        if (job) {
+    int run() {
+        stop::watch_signals();
+        comm::Watch watch;
+        watch.stall_s = settings_.watchdog.stall_s > 0 ? settings_.watchdog.stall_s : watch.stall_s;
+        watch.on_verdict = [this](const comm::Verdict& verdict) { end_by(verdict); };
+        std::string transport_text;
+        transport_ = comm::open_transport(watch, transport_text);
+        if (!transport_->speaks()) log::speak_only_of_trouble(transport_->who().name());
+        if (transport_->who().size > 1) log::info(cat("transport ", transport_text));
+        return run_on(*transport_);
+    }
+
+  private:
+    [[nodiscard]] std::string about() const { return arguments_.config + " has mistakes:"; }
+
+    int run_on(comm::Transport& transport) {
+        try {
+            comm::together(transport, [this] {
+                if (!mistakes_.empty()) check_settings(settings_, mistakes_);
+                mistakes_.throw_if_any(about());
+                if (!arguments_.events.empty() && transport_->speaks()) events_ = std::make_unique<Events>(arguments_.events);
+            });
+            auto made = std::make_shared<pipeline::Job>(settings_, options_, transport, *events_);
+            set_job(made);
+            if (transport.speaks()) remove_status();
+            const auto report = made->run();
+            if (transport.speaks()) {
+                tell(report);
+                end(ExitCode::done, "done", "");
+            }
+            return transport.leave(0);
+        } catch (const comm::JobRefused& error) {
+            return end_together(error, error.culprit());
+        } catch (const std::exception& error) {
+            const auto code = exit_code_of(error);
+            if (code == ExitCode::stopped) return end_together(error, "");
+            if (transport.who().size == 1) {
+                end(code, error.what(), "");
+                throw;
+            }
+            transport.fail(code, error.what());  // over MPI, the end
+            throw;
+        }
+    }
+
+    /// All ranks end for one reason, which rank 0 tells.
+    int end_together(const std::exception& error, const std::string& culprit) {
+        const auto code = exit_code_of(error);
+        if (!transport_->speaks()) return transport_->leave(static_cast<int>(code));
+        end(code, error.what(), culprit);
+        const int left_with = transport_->leave(static_cast<int>(code));
+        log::error(error.what());
+        return left_with;
+    }
+
+    /// The verdict of the communication thread, which is about to end all ranks.
+    void end_by(const comm::Verdict& verdict) {
+        log::error(cat(verdict.culprit, ": ", verdict.text));
+        end(verdict.code, verdict.text, verdict.culprit);
+    }
+
+    void end(ExitCode code, const std::string& text, const std::string& culprit) {
+        io::RunStatus status{.code = static_cast<int>(code), .phase = "prepare", .step = 0, .text = text, .culprit = culprit};
+        if (const auto job = this->job()) {
             status.phase = job->phase();
             status.step = job->steps_done();
         }
-        const auto& run_file = settings.output.run_file;
+        const auto& run_file = settings_.output.run_file;
         if (run_file.ends_with(".h5") && why_not_writable(std::filesystem::path(run_file).parent_path()).empty()) io::write_status(run_file, status);
-    };
-    try {
-        if (!mistakes.empty()) check_settings(settings, mistakes);
-        mistakes.throw_if_any(about);
-        if (!arguments.events.empty()) file.emplace(arguments.events);
-        job = std::make_unique<pipeline::Job>(settings, arguments.restart ? pipeline::Job::Restart::yes : pipeline::Job::Restart::no, file ? *file : none);
-        remove_status(settings);
-        tell(job->run());
-        ended(0, "done");
-        return 0;
-    } catch (const std::exception& error) {
-        ended(static_cast<int>(exit_code_of(error)), error.what());
-        throw;
     }
-}
+
+    /// What an earlier start said no longer holds: should this one be killed, no status says so.
+    void remove_status() const {
+        std::error_code ignored;
+        std::filesystem::remove(io::status_path(settings_.output.run_file), ignored);
+    }
+
+    void set_job(std::shared_ptr<pipeline::Job> job) {
+        const std::lock_guard lock(mutex_);
+        job_ = std::move(job);
+    }
+    [[nodiscard]] std::shared_ptr<pipeline::Job> job() const {
+        const std::lock_guard lock(mutex_);
+        return job_;
+    }
+
+    const Arguments& arguments_;
+    pipeline::JobOptions options_;
+    Mistakes mistakes_;
+    Settings settings_;
+    std::unique_ptr<Events> events_ = std::make_unique<Events>();
+    mutable std::mutex mutex_;
+    std::shared_ptr<pipeline::Job> job_;  // under mutex_: a verdict may come while it is made
+    std::unique_ptr<comm::Transport> transport_;
+};
 
 }  // namespace
 
 void add_generate(CLI::App& root, Actions& actions) {
+    add_generate_with(root, actions, {});
+}
+
+void add_generate_with(CLI::App& root, Actions& actions, const pipeline::JobOptions& options) {
     auto* const command = root.add_subcommand("generate", "make a video; goes on from an unfinished run file of the same job");
     const auto arguments = std::make_shared<Arguments>();
     command->add_option("CONFIG", arguments->config, "settings, TOML")->required();
@@ -95,7 +165,10 @@ void add_generate(CLI::App& root, Actions& actions) {
                         "progress, timings, memory and a hash of each step's latents, one JSON object a line, appended to this file");
     command->add_flag("--restart", arguments->restart, "start anew even if the run file holds a part of the job");
     command->add_flag("--print-config", arguments->print_config, "print the final settings and end");
-    actions[command] = [arguments] { return run(*arguments); };
+    actions[command] = [arguments, options] {
+        Generate generate(*arguments, options);
+        return arguments->print_config ? generate.print_config() : generate.run();
+    };
 }
 
 }  // namespace weft::app

@@ -42,8 +42,9 @@ io::RunFile::Saved newest_of(const io::RunFile& file) {
 void export_latents(const io::RunFile& file, const std::string& to) {
     const auto saved = newest_of(file);
     const auto& shape = file.header().shape;
-    const io::TensorToWrite tensor{
-        "latents", io::ElementType::f32, {shape.frames, shape.channels, shape.height, shape.width}, std::as_bytes(std::span(saved.latents))};
+    const auto frames = file.header().clip_frames;
+    const auto shown = std::span(saved.latents).first(static_cast<std::size_t>(frames * shape.frame_elements()));
+    const io::TensorToWrite tensor{"latents", io::ElementType::f32, {frames, shape.channels, shape.height, shape.width}, std::as_bytes(shown)};
     io::write_safetensors(to, std::span(&tensor, 1));
     log::info(cat(to, ": latents ", io::shape_text(tensor.shape), " after step ", saved.step));
 }
@@ -52,7 +53,8 @@ void describe(const io::RunFile& file) {
     const auto& header = file.header();
     log::info(cat("phase     ", phase_name(file.phase())));
     log::info(cat("steps     ", file.newest_step().value_or(0), " of ", header.steps));
-    log::info(cat("latents   ", io::shape_text(std::vector{header.shape.frames, header.shape.channels, header.shape.height, header.shape.width}), " fp32"));
+    log::info(cat("latents   ", io::shape_text(std::vector{header.shape.frames, header.shape.channels, header.shape.height, header.shape.width}), " fp32",
+                  header.shape.frames > header.clip_frames ? cat(", ", header.shape.frames - header.clip_frames, " of them private anchors") : ""));
     log::info(cat("numerics  ", header.numerics_key));
     std::cout << "\n" << header.settings << "\n" << header.plan;
 }

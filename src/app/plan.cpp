@@ -13,6 +13,8 @@ namespace weft::app {
 
 namespace {
 
+constexpr int most_ranks = 4096;
+
 struct Arguments {
     std::string config;
     std::vector<std::string> overrides;
@@ -24,10 +26,11 @@ int run(const Arguments& arguments) {
     Mistakes mistakes;
     const auto settings = read_settings(arguments.config, arguments.overrides, mistakes);
     check_settings(settings, mistakes);
-    if (arguments.ranks != 1) mistakes.add("--ranks", cat(arguments.ranks), "is not offered by this build", "use 1");
+    if (arguments.ranks < 1 || arguments.ranks > most_ranks)
+        mistakes.add("--ranks", cat(arguments.ranks), cat("must be from 1 to ", most_ranks), arguments.ranks < 1 ? "try 1" : cat("try ", most_ranks));
     if (!arguments.memory.empty()) mistakes.add("--memory", arguments.memory, "is not offered by this build", "leave it out");
     mistakes.throw_if_any("weft plan cannot go on:");
-    std::cout << pipeline::preview(settings);
+    std::cout << pipeline::preview(settings, arguments.ranks);
     return 0;
 }
 
@@ -38,7 +41,7 @@ void add_plan(CLI::App& root, Actions& actions) {
     const auto arguments = std::make_shared<Arguments>();
     command->add_option("CONFIG", arguments->config, "settings, TOML")->required();
     command->add_option("--set", arguments->overrides, "table.key=value, in place of the file's; may be repeated");
-    command->add_option("--ranks", arguments->ranks, "number of ranks");
+    command->add_option("--ranks", arguments->ranks, "number of ranks, 1 to 4096");
     command->add_option("--memory", arguments->memory, "size of a card, as 24GiB");
     actions[command] = [arguments] { return run(*arguments); };
 }

@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 #include <memory>
 
@@ -31,6 +32,8 @@ spdlog::logger& err() {
 }
 
 bool progress_shown = false;
+std::string prefix;
+std::atomic<bool> quiet{false};
 
 void clear_progress() {
     if (!progress_shown) return;
@@ -40,24 +43,30 @@ void clear_progress() {
 }
 }  // namespace
 
+void speak_only_of_trouble(const std::string& name) {
+    prefix = "[" + name + "] ";
+    quiet = true;
+}
+
 bool on_terminal() {
     static const bool terminal = ::isatty(STDOUT_FILENO) == 1;
-    return terminal;
+    return terminal && !quiet;
 }
 
 void info(std::string_view line) {
+    if (quiet) return;
     clear_progress();
     out().info("{}", line);
 }
 
 void warn(std::string_view line) {
     clear_progress();
-    err().warn("{}", line);
+    err().warn("{}{}", prefix, line);
 }
 
 void error(std::string_view line) {
     clear_progress();
-    err().error("{}", line);
+    err().error("{}{}", prefix, line);
 }
 
 void progress(std::string_view line) {

@@ -1,8 +1,12 @@
 #pragma once
+#include <string>
 #include <string_view>
 
 /// spdlog behind plain functions: its headers and libtorch's (another fmt) do not compile in one file.
 namespace weft::log {
+
+/// This process is one of several ranks, called `name`: it says only what goes wrong, with its name in front. Without a call all is said, without a name.
+void speak_only_of_trouble(const std::string& name);
 
 /// A line for the user, on standard output.
 void info(std::string_view line);

@@ -260,15 +260,21 @@ std::string to_toml(const Settings& settings) {
     return text;
 }
 
-std::string numerics_toml(const Settings& settings) {
-    static const std::set<std::string> tables{"model", "input", "video", "sampling", "slices", "decode", "device"};
+std::vector<std::string> setting_lines(const Settings& settings) {
     static const std::set<std::string> paths{"model.path", "input.image", "input.pose", "input.image_pose"};
-    std::string text;
+    std::vector<std::string> lines;
     describe(settings, [&](const char* table, const char* key, const auto& value) {
         const auto full = cat(table, ".", key);
-        if ((tables.contains(table) && !paths.contains(full)) || full == "memory.numerics") text += cat(full, " = ", value_text(value), "\n");
+        if (!paths.contains(full)) lines.push_back(cat(full, " = ", value_text(value)));
     });
-    return text;
+    return lines;
+}
+
+std::vector<std::string> numerics_lines(const Settings& settings) {
+    static const std::set<std::string> tables{"model", "input", "video", "sampling", "slices", "decode", "device"};
+    auto lines = setting_lines(settings);
+    std::erase_if(lines, [](const std::string& line) { return !tables.contains(line.substr(0, line.find('.'))) && !line.starts_with("memory.numerics "); });
+    return lines;
 }
 
 std::optional<std::int64_t> parse_bytes(std::string_view text) {
@@ -351,7 +357,6 @@ void check_settings(const Settings& s, Mistakes& mistakes) {
                      "use \"fp32\" or \"bf16\"");
 
     not_offered(s.model.family != FamilyName::mimicmotion, "model.family", in_quotes(enum_name(s.model.family)), "use \"mimicmotion\"");
-    not_offered(s.slices.anchor != Anchor::blended, "slices.anchor", in_quotes(enum_name(s.slices.anchor)), "use \"blended\"");
     not_offered(!s.slices.pad, "slices.pad", "false", "it is MusePose's; leave it out");
     not_offered(s.layout.kind == LayoutKind::cut || s.layout.kind == LayoutKind::stages, "layout.kind", in_quotes(enum_name(s.layout.kind)),
                 "use \"auto\" or \"whole\"");

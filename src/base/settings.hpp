@@ -127,8 +127,11 @@ void check_settings(const Settings& settings, Mistakes& mistakes);
 /// All settings as TOML, in the order of design.md; `parse_settings` reads it back to the same values.
 [[nodiscard]] std::string to_toml(const Settings& settings);
 
-/// The part that the result is a function of (design.md section 8): without layout, memory placement, watchdog, output and paths.
-[[nodiscard]] std::string numerics_toml(const Settings& settings);
+/// "table.key = value" of every setting but the input paths, which may differ from host to host.
+[[nodiscard]] std::vector<std::string> setting_lines(const Settings& settings);
+
+/// Those that the result is a function of (design.md section 8): without layout, memory placement, watchdog and output.
+[[nodiscard]] std::vector<std::string> numerics_lines(const Settings& settings);
 
 /// "8GiB", "512MiB", "1.5GB" as bytes; nothing when it is none of these.
 [[nodiscard]] std::optional<std::int64_t> parse_bytes(std::string_view text);

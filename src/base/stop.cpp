@@ -2,14 +2,15 @@
 
 #include "base/error.hpp"
 
+#include <atomic>
 #include <csignal>
 
 namespace weft::stop {
 
 namespace {
-volatile std::sig_atomic_t request = 0;
+std::atomic<int> asked{0};  // lock-free, so a handler may set it
 void note(int signal_number) {
-    request = signal_number;
+    asked = signal_number;
 }
 }  // namespace
 
@@ -22,13 +23,22 @@ void watch_signals() {
     sigaction(SIGTERM, &action, nullptr);
 }
 
+void request(int signal_number) noexcept {
+    asked = signal_number;
+}
+
+int requested_by() noexcept {
+    return asked;
+}
+
 bool requested() noexcept {
-    return request != 0;
+    return asked != 0;
 }
 
 void here_if_requested() {
-    if (request == 0) return;
-    throw Error(ExitCode::stopped, request == SIGUSR1 ? "stopped on signal USR1; the state is saved, the same command goes on from here"
+    const int signal_number = asked;
+    if (signal_number == 0) return;
+    throw Error(ExitCode::stopped, signal_number == SIGUSR1 ? "stopped on signal USR1; the state is saved, the same command goes on from here"
                                                       : "stopped on signal TERM; the state is saved, the same command goes on from here");
 }
 

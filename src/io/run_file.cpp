@@ -27,7 +27,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "the run file's datasets are little endian and written as they lie in memory");
 
-constexpr std::int64_t layout_version = 1;
+constexpr std::int64_t layout_version = 2;
 constexpr std::int64_t num_slots = 2;
 constexpr std::int64_t num_plan_rooms = 8;
 constexpr std::int64_t plan_room_bytes = std::int64_t{256} * 1024;
@@ -128,7 +128,7 @@ void lay_out(const Path& path, const Hdf5Job& job, const RunHeader& header, cons
     const auto add_text = [&](const char* name, const std::string& text) { add(name, text_type(job, text.size() + 1).get(), {}); };
     const auto count = [](std::int64_t n) { return static_cast<hsize_t>(n); };
     const auto& shape = header.shape;
-    for (const char* name : {"/layout_version", "/commit", "/steps", "/starts"}) add(name, H5T_STD_I64LE, {});
+    for (const char* name : {"/layout_version", "/commit", "/steps", "/clip_frames", "/starts"}) add(name, H5T_STD_I64LE, {});
     add("/phase", text_type(job, 8).get(), {});
     add_text("/numerics_key", header.numerics_key);
     add_text("/input_digest", header.input_digest);
@@ -149,7 +149,7 @@ struct Place {
 };
 
 struct Places {
-    Place commit, phase, steps, starts, numerics_key, input_digest, settings, weights, plan, stamps, latents;
+    Place commit, phase, steps, clip_frames, starts, numerics_key, input_digest, settings, weights, plan, stamps, latents;
     std::int64_t num_plans = 0;
     LatentShape shape;
 };
@@ -198,6 +198,7 @@ Places survey(int fd, const Hdf5Job& job) {
     Places places;
     places.commit = find("/commit", H5T_STD_I64LE, 0, dims);
     places.steps = find("/steps", H5T_STD_I64LE, 0, dims);
+    places.clip_frames = find("/clip_frames", H5T_STD_I64LE, 0, dims);
     places.starts = find("/starts", H5T_STD_I64LE, 0, dims);
     places.phase = find("/phase", text_type(job, 8).get(), 0, dims);
     places.numerics_key = find("/numerics_key", any_text, 0, dims);
@@ -503,12 +504,14 @@ struct RunFile::State {
     void read_header() {
         header.shape = places.shape;
         header.steps = word(places.steps);
+        header.clip_frames = word(places.clip_frames);
         header.settings = text(places.settings);
         header.numerics_key = text(places.numerics_key);
         header.input_digest = text(places.input_digest);
         header.weights = weights_from(text(places.weights));
         const auto starts = word(places.starts);
-        if (header.steps < 0 || starts < 1) refuse(cat(path.string(), ": /steps or /starts is damaged", what_to_do));
+        if (header.steps < 0 || starts < 1 || header.clip_frames < 1 || header.clip_frames > header.shape.frames)
+            refuse(cat(path.string(), ": /steps, /starts or /clip_frames is damaged", what_to_do));
         header.plan = text(plan_offset(starts), plan_room_bytes);
     }
 
@@ -519,6 +522,7 @@ struct RunFile::State {
         write_at(fd.get(), path, places.stamps.offset, std::as_bytes(std::span{none}), doing);
         set_word(places.commit, nothing_committed, doing);
         set_word(places.steps, first.steps, doing);
+        set_word(places.clip_frames, first.clip_frames, doing);
         set_word(places.starts, 1, doing);
         set_text(places.phase, std::string{phase_names[0]}, doing);
         set_text(places.numerics_key, first.numerics_key, doing);
@@ -536,6 +540,7 @@ RunFile::~RunFile() = default;
 RunFile RunFile::create(const std::filesystem::path& path, const RunHeader& header) {
     const auto& shape = header.shape;
     ensure(shape.frames > 0 && shape.channels > 0 && shape.height > 0 && shape.width > 0 && header.steps >= 0, "a run file has a shape and steps");
+    ensure(header.clip_frames > 0 && header.clip_frames <= shape.frames, "the clip's frames are among the latents");
     constexpr std::string_view doing = "the run file cannot be written";
     FileDescriptor replaced;  // holds its lock until the rename: nobody may be writing what goes away
     if (std::filesystem::exists(std::filesystem::symlink_status(path))) replaced = open_locked(path, 0, path, doing);

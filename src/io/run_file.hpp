@@ -11,7 +11,7 @@
 namespace weft::io {
 
 struct LatentShape {
-    std::int64_t frames = 0;
+    std::int64_t frames = 0;  ///< of the clip, and private anchors behind them
     std::int64_t channels = 0;
     std::int64_t height = 0;  ///< in latents: pixels / 8
     std::int64_t width = 0;
@@ -31,6 +31,7 @@ struct RunHeader {
     std::string input_digest;                    ///< of image and pose maps, by content
     std::map<std::string, std::string> weights;  ///< file name -> digest
     std::int64_t steps = 0;
+    std::int64_t clip_frames = 0;  ///< the first so many of the latents are the clip's; the rest are private anchors
     LatentShape shape;
 };
 
@@ -44,7 +45,7 @@ struct RunHeader {
 ///   /commit         int64: 2 * step + slot of the newest state; -1: none. One aligned write of 8 bytes
 ///   /phase          text[8]: "denoise", "decode", "done". One aligned write of 8 bytes
 ///   /plan, /starts  text[8][256 KiB] and int64: the plan of start n lies in room (n - 1) % 8, so the newest 8 stay; a plan counts from when /starts says so
-///   /settings, /numerics_key, /input_digest, /weights, /steps, /layout_version     never change; weights are "name=digest" lines
+///   /settings, /numerics_key, /input_digest, /weights, /steps, /clip_frames, /layout_version     never change; weights are "name=digest" lines
 ///
 /// A state is written to the slot that does not hold the newest good one: latents and stamps, sync, commit word, sync. A kill at any moment leaves one good
 /// state.

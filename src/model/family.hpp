@@ -22,8 +22,8 @@ class Family {
     /// Runs the encoders on the reference picture [height, width, 3] uint8 and keeps what the passes need; loads and drops their weights.
     virtual void encode(const at::Tensor& reference) = 0;
 
-    /// Latents before the first step, [frames, channels, h, w] fp32 on the device. Depends on seed and sizes alone.
-    [[nodiscard]] virtual at::Tensor initial_latents() = 0;
+    /// Latents of some frames of the clip before the first step, [frames, channels, h, w] fp32 on the device. Depends on seed and sizes alone.
+    [[nodiscard]] virtual at::Tensor initial_latents(const std::vector<std::int64_t>& frames) = 0;
 
     virtual void load_denoiser() = 0;
     virtual void drop_denoiser() = 0;
@@ -32,8 +32,9 @@ class Family {
     /// State in front of the first unit. `latents` [frames of the slice, channels, h, w] fp32, in slot order.
     [[nodiscard]] virtual PassState begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) = 0;
 
-    /// Prediction behind the last unit, [frames of the slice, channels, h, w] fp32.
+    /// Prediction behind the last unit, [frames of the slice, channels, h, w] in the network's type: the form in which it travels between ranks.
     [[nodiscard]] virtual at::Tensor finish(PassState& state) = 0;
+    [[nodiscard]] virtual c10::ScalarType prediction_type() const = 0;
 
     /// Guided prediction to next latents; elementwise, all fp32 [n, channels, h, w].
     [[nodiscard]] virtual at::Tensor step(const at::Tensor& latents, const at::Tensor& prediction, std::int64_t step) const = 0;

@@ -15,6 +15,7 @@
 #include <ctime>
 #include <functional>
 #include <iomanip>
+#include <numeric>
 #include <set>
 #include <sstream>
 
@@ -33,6 +34,12 @@ double median_of(std::vector<double> values) {
 at::Tensor made_up(std::int64_t frames, std::int64_t height, std::int64_t width) {
     const auto row = at::arange(width, at::TensorOptions{}.dtype(c10::kFloat)).remainder(256).to(c10::kByte);
     return row.view({1, 1, width, 1}).expand({frames, height, width, 3}).contiguous();
+}
+
+std::vector<std::int64_t> clip_frames(std::int64_t count) {
+    std::vector<std::int64_t> frames(static_cast<std::size_t>(count));
+    std::iota(frames.begin(), frames.end(), 0);
+    return frames;
 }
 
 BenchRow measure(const std::string& piece, std::int64_t frames, const BenchRequest& request, const std::function<void()>& work) {
@@ -95,20 +102,26 @@ BenchReport run_bench(const BenchRequest& request) {
         family->encode(picture);
     if (wanted("pass") || wanted("step")) {
         family->load_denoiser();
-        ClipDenoiser denoiser(*family, plan, family->initial_latents(), settings.sampling.guidance);
+        comm::Pulse pulse;
+        ClipDenoiser denoiser(*family, plan, plan::writer, family->initial_latents(clip_frames(plan.num_frames)), settings.sampling.guidance, pulse);
+        const auto all = plan.kept(plan::writer);
         const auto pass = [&](plan::Branch branch) { denoiser.compute({{0, 0, branch}, {0, plan.num_units}, 0}); };
-        if (wanted("pass")) report.rows.push_back(measure("pass", frames, request, [&] { pass(plan::Branch::conditional); }));
+        if (wanted("pass"))
+            report.rows.push_back(measure("pass", frames, request, [&] {
+                pass(plan::Branch::conditional);
+                denoiser.forget_predictions();
+            }));
         if (wanted("step"))
             report.rows.push_back(measure("step", frames, request, [&] {
                 if (plan.guided) pass(plan::Branch::unconditional);
                 pass(plan::Branch::conditional);
-                denoiser.advance({0, {0, plan.num_frames}});
+                denoiser.advance({0, all});
             }));
         family->drop_denoiser();
     }
     if (wanted("decode")) {
         family->load_decoder();
-        const auto latents = family->initial_latents().narrow(0, 0, plan.decode.front().size()) / 700.0;
+        const auto latents = family->initial_latents(clip_frames(plan.decode.front().size())) / 700.0;
         report.rows.push_back(measure("decode", plan.decode.front().size(), request, [&] { static_cast<void>(family->decode(latents)); }));
         family->drop_decoder();
     }

@@ -1,105 +1,251 @@
 #include "pipeline/clip_denoiser.hpp"
 
 #include "base/error.hpp"
+#include "base/stop.hpp"
+#include "base/text.hpp"
+#include "device/cuda.hpp"
 #include "device/meter.hpp"
+#include "pipeline/staging.hpp"
 
+#include <algorithm>
+#include <chrono>
 #include <cstring>
 
 namespace weft::pipeline {
 
-ClipDenoiser::ClipDenoiser(model::Family& family, const plan::Plan& plan, at::Tensor latents, std::array<double, 2> guidance)
-    : family_{family},
-      plan_{plan},
-      latents_{std::move(latents)},
-      guidance_{at::linspace(guidance[0], guidance[1], plan.num_frames, at::TensorOptions{}.dtype(c10::kFloat)).view({-1, 1, 1, 1}).to(latents_.device())},
-      slot_weights_{plan::slot_weights(static_cast<std::int64_t>(plan.slices.front().frames.size()))} {}
-
 namespace {
-/// Runs of slots whose frames follow each other: of slot 0 (the anchor) and the rest, usually two.
+using plan::FrameRange;
+using plan::FrameRanges;
+
+/// A part of a tensor whose rows stand for the frames of some ranges: `count` rows from `row` on are the frames from `frame` on.
 struct Run {
-    std::int64_t slot, frame, count;
+    std::int64_t row, frame, count;
 };
-std::vector<Run> runs_of(const plan::Slice& slice, plan::FrameRange frames) {
+
+/// The rows that stand for frames of `wanted`.
+std::vector<Run> runs_of(const FrameRanges& rows, FrameRange wanted) {
     std::vector<Run> runs;
-    for (std::size_t slot = 0; slot < slice.frames.size(); ++slot) {
-        const auto frame = slice.frames[slot];
-        if (frame < frames.begin || frame >= frames.end) continue;
-        const auto position = static_cast<std::int64_t>(slot);
-        if (!runs.empty() && runs.back().slot + runs.back().count == position && runs.back().frame + runs.back().count == frame)
-            ++runs.back().count;
-        else
-            runs.push_back({position, frame, 1});
+    std::int64_t row = 0;
+    for (const auto& range : rows) {
+        const auto begin = std::max(range.begin, wanted.begin);
+        const auto end = std::min(range.end, wanted.end);
+        if (begin < end) runs.push_back({row + begin - range.begin, begin, end - begin});
+        row += range.size();
     }
     return runs;
 }
+
+/// The frames of a slice as its slots have them: a private anchor comes first, though its number is the largest.
+std::vector<Run> runs_of_slots(const plan::Slice& slice, FrameRange wanted) {
+    std::vector<Run> runs;
+    for (std::size_t slot = 0; slot < slice.frames.size(); ++slot) {
+        const auto frame = slice.frames[slot];
+        if (frame < wanted.begin || frame >= wanted.end) continue;
+        const auto row = static_cast<std::int64_t>(slot);
+        if (!runs.empty() && runs.back().row + runs.back().count == row && runs.back().frame + runs.back().count == frame)
+            ++runs.back().count;
+        else
+            runs.push_back({row, frame, 1});
+    }
+    return runs;
+}
+
+at::Tensor column(const std::vector<float>& values) {
+    const auto made = at::empty({static_cast<std::int64_t>(values.size()), 1, 1, 1}, at::TensorOptions{}.dtype(c10::kFloat));
+    std::memcpy(made.mutable_data_ptr(), values.data(), values.size() * sizeof(float));
+    return made;
+}
+
+/// Linear over the clip; a private anchor is guided as the frame that it stands for.
+at::Tensor guidance_of(const plan::Plan& plan, std::array<double, 2> ends) {
+    const auto clip = at::linspace(ends[0], ends[1], plan.num_frames, at::TensorOptions{}.dtype(c10::kFloat));
+    const auto anchors = clip.narrow(0, 0, 1).expand({plan.num_latents - plan.num_frames});
+    return at::cat({clip, anchors}).view({-1, 1, 1, 1});
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 }  // namespace
+
+ClipDenoiser::ClipDenoiser(model::Family& family, const plan::Plan& plan, int rank, at::Tensor latents, std::array<double, 2> guidance, comm::Pulse& pulse)
+    : family_{family},
+      plan_{plan},
+      rank_{rank},
+      pulse_{pulse},
+      kept_{plan.kept(rank)},
+      latents_{std::move(latents)},
+      guidance_{guidance_of(plan, guidance).to(latents_.device())},
+      slot_weights_{plan::slot_weights(static_cast<std::int64_t>(plan.slices.front().frames.size()))} {
+    ensure(latents_.size(0) == plan::count(kept_), "a rank's latents are those that its passes read");
+    for (auto& seconds : unit_seconds_) seconds.resize(static_cast<std::size_t>(plan.num_units) + 1);
+}
+
+/// Rows of the kept latents, in order; always a copy.
+at::Tensor ClipDenoiser::gather(const FrameRanges& frames) const {
+    std::vector<at::Tensor> parts;
+    for (const auto& range : frames)
+        for (const auto& run : runs_of(kept_, range)) parts.push_back(latents_.narrow(0, run.row, run.count));
+    return at::cat(parts);
+}
+
+std::int64_t ClipDenoiser::owned_among(const FrameRanges& frames) const {
+    std::int64_t owned = 0;
+    for (const auto& range : frames)
+        for (auto frame = range.begin; frame < range.end; ++frame) owned += plan_.owner.at(static_cast<std::size_t>(frame)) == rank_ ? 1 : 0;
+    return owned;
+}
 
 void ClipDenoiser::compute(const plan::Task& task) {
     const auto& pass = task.pass;
-    const auto& frames = plan_.slices.at(static_cast<std::size_t>(pass.slice)).frames;
-    const auto key = std::pair{pass.slice, pass.branch};
+    const auto& slice = plan_.slices.at(static_cast<std::size_t>(pass.slice));
+    const auto what = cat("the pass of ", plan::describe(pass));
+    std::erase_if(predictions_, [](const auto& entry) { return entry.second.awaited == 0; });  // of passes before, sent since
+    auto& seconds = unit_seconds_[static_cast<std::size_t>(pass.branch)];
+    pulse_.working(what, seconds.back());
     model::PassState state;
     if (task.units.begin == 0) {
-        std::vector<at::Tensor> parts;
-        for (const auto& run : runs_of({frames}, {0, plan_.num_frames})) parts.push_back(latents_.narrow(0, run.frame, run.count));
-        state = family_.begin(pass, at::cat(parts), frames);
+        FrameRanges slots;  // in slot order
+        std::vector<std::int64_t> shown;
+        for (const auto frame : slice.frames) {
+            if (!slots.empty() && slots.back().end == frame)
+                ++slots.back().end;
+            else
+                slots.push_back({frame, frame + 1});
+            shown.push_back(plan_.shown(frame));
+        }
+        state = family_.begin(pass, gather(slots), shown);
     } else {
-        const auto found = in_flight_.find(key);
-        ensure(found != in_flight_.end(), "a task goes on with a pass that is not in flight");
-        state = std::move(found->second);
-        in_flight_.erase(found);
+        auto found = in_flight_.extract(pass);
+        ensure(!found.empty(), "a task goes on with a pass that is not in flight");
+        state = std::move(found.mapped());
     }
     const auto& units = family_.units();
     {
         const OwnedBy owner(Owner::activations);
-        for (auto unit = task.units.begin; unit < task.units.end; ++unit) units.at(static_cast<std::size_t>(unit))->run(state);
+        for (auto unit = task.units.begin; unit < task.units.end; ++unit) {
+            auto& expected = seconds.at(static_cast<std::size_t>(unit));
+            const auto& one = *units.at(static_cast<std::size_t>(unit));
+            pulse_.working(cat(what, ", unit ", one.name()), expected);
+            const auto start = std::chrono::steady_clock::now();
+            one.run(state);
+            expected = seconds_since(start);
+            stop::here_if_requested();
+        }
     }
-    if (task.units.end == static_cast<std::int64_t>(units.size()))
-        predictions_[pass.slice].branch[static_cast<std::size_t>(pass.branch)] = family_.finish(state);
-    else
-        in_flight_.emplace(key, std::move(state));
+    if (task.units.end == static_cast<std::int64_t>(units.size())) {
+        std::vector<std::int64_t> frames = slice.frames;
+        auto rows = family_.finish(state);
+        state = {};
+        if (!std::ranges::is_sorted(frames)) {  // a private anchor: its slot comes first, its number last
+            std::ranges::rotate(frames, frames.begin() + 1);
+            rows = at::cat({rows.narrow(0, 1, rows.size(0) - 1), rows.narrow(0, 0, 1)});
+        }
+        add_prediction(pass, plan::ranges_of(std::move(frames)), std::move(rows));
+    } else {
+        in_flight_.emplace(pass, std::move(state));
+    }
+    if (latents_.is_cuda()) {
+        pulse_.working(cat(what, ", on the GPU"), seconds.back());
+        const auto start = std::chrono::steady_clock::now();
+        cuda::synchronize();
+        seconds.back() = seconds_since(start);
+    }
 }
 
-at::Tensor ClipDenoiser::blend(plan::Branch branch, plan::FrameRange frames) const {
+void ClipDenoiser::add_prediction(const plan::Pass& pass, FrameRanges frames, at::Tensor rows) {
+    const auto awaited = owned_among(frames);
+    const auto [place, is_new] = predictions_.insert({pass, {std::move(frames), std::move(rows), awaited}});
+    ensure(is_new, "a pass gives each rank its prediction once");
+}
+
+at::Tensor ClipDenoiser::blend(std::int64_t step, plan::Branch branch, FrameRange frames) const {
     auto shape = latents_.sizes().vec();
     shape.front() = frames.size();
     auto sum = at::zeros(shape, latents_.options());
     std::vector<float> weight_sum(static_cast<std::size_t>(frames.size()), 0.0F);
-    for (std::size_t slice = 0; slice < plan_.slices.size(); ++slice) {
-        const auto runs = runs_of(plan_.slices[slice], frames);
-        if (runs.empty()) continue;
-        const auto& prediction = predictions_.at(static_cast<std::int64_t>(slice)).branch[static_cast<std::size_t>(branch)];
-        ensure(prediction.defined(), "frames are advanced before a prediction of theirs is there");
-        for (const auto& run : runs) {
-            const auto weights = at::empty({run.count, 1, 1, 1}, at::TensorOptions{}.dtype(c10::kFloat));
-            std::memcpy(weights.mutable_data_ptr(), slot_weights_.data() + run.slot, static_cast<std::size_t>(run.count) * sizeof(float));
-            sum.narrow(0, run.frame - frames.begin, run.count).add_(prediction.narrow(0, run.slot, run.count) * weights.to(latents_.device()));
-            for (std::int64_t i = 0; i < run.count; ++i)
-                weight_sum[static_cast<std::size_t>(run.frame - frames.begin + i)] += slot_weights_[static_cast<std::size_t>(run.slot + i)];
+    for (std::int64_t slice = 0; slice < static_cast<std::int64_t>(plan_.slices.size()); ++slice) {
+        for (const auto& slots : runs_of_slots(plan_.slices[static_cast<std::size_t>(slice)], frames)) {
+            const auto found = predictions_.find({step, slice, branch});
+            ensure(found != predictions_.end(), "frames are advanced when all their predictions are there");
+            const auto rows = runs_of(found->second.frames, {slots.frame, slots.frame + slots.count});
+            ensure(rows.size() == 1 && rows.front().count == slots.count, "a prediction holds the frames that are advanced");
+            const auto first = slot_weights_.begin() + slots.row;
+            const auto weights = column({first, first + slots.count}).to(latents_.device());
+            sum.narrow(0, slots.frame - frames.begin, slots.count)
+                .add_(found->second.rows.narrow(0, rows.front().row, slots.count).to(c10::kFloat) * weights);
+            for (std::int64_t i = 0; i < slots.count; ++i)
+                weight_sum[static_cast<std::size_t>(slots.frame - frames.begin + i)] += slot_weights_[static_cast<std::size_t>(slots.row + i)];
         }
     }
-    const auto divisor = at::empty({frames.size(), 1, 1, 1}, at::TensorOptions{}.dtype(c10::kFloat));
-    std::memcpy(divisor.mutable_data_ptr(), weight_sum.data(), weight_sum.size() * sizeof(float));
-    return sum.div_(divisor.to(latents_.device()));
+    return sum.div_(column(weight_sum).to(latents_.device()));
 }
 
 void ClipDenoiser::advance(const plan::Advance& advance) {
+    pulse_.working(cat("blending step ", advance.step + 1));
     const OwnedBy owner(Owner::latents);
-    const auto frames = advance.frames;
-    auto prediction = blend(plan::Branch::conditional, frames);
-    if (plan_.guided) {
-        const auto unconditional = blend(plan::Branch::unconditional, frames);
-        prediction = unconditional + guidance_.narrow(0, frames.begin, frames.size()) * (prediction - unconditional);
+    for (const auto& frames : advance.frames) {
+        auto prediction = blend(advance.step, plan::Branch::conditional, frames);
+        if (plan_.guided) {
+            const auto unconditional = blend(advance.step, plan::Branch::unconditional, frames);
+            prediction = unconditional + guidance_.narrow(0, frames.begin, frames.size()) * (prediction - unconditional);
+        }
+        const auto rows = runs_of(kept_, frames);
+        ensure(rows.size() == 1 && rows.front().count == frames.size(), "a rank keeps the frames that it owns");
+        auto target = latents_.narrow(0, rows.front().row, frames.size());
+        target.copy_(family_.step(target, prediction, advance.step));
     }
-    auto target = latents_.narrow(0, frames.begin, frames.size());
-    target.copy_(family_.step(target, prediction, advance.step));
-    if (frames.size() == plan_.num_frames) predictions_.clear();
+    forget_advanced(advance);
 }
 
-std::vector<float> ClipDenoiser::latents() const {
-    const auto host = latents_.to(c10::kCPU).contiguous();
-    const auto* const first = host.const_data_ptr<float>();
-    return {first, first + host.numel()};
+void ClipDenoiser::forget_advanced(const plan::Advance& advance) {
+    for (auto entry = predictions_.begin(); entry != predictions_.end();) {
+        auto& prediction = entry->second;
+        if (entry->first.step == advance.step)
+            for (const auto& range : advance.frames)
+                for (const auto& run : runs_of(prediction.frames, range)) prediction.awaited -= run.count;
+        entry = prediction.awaited == 0 ? predictions_.erase(entry) : std::next(entry);
+    }
+}
+
+comm::Buffer ClipDenoiser::pack(const plan::Message& message) {
+    const OwnedBy owner(Owner::latents);
+    if (message.cargo != plan::Cargo::prediction) return to_host(gather(message.frames));
+    const auto found = predictions_.find(message.pass);
+    ensure(found != predictions_.end(), "a prediction is sent when its pass has run");
+    std::vector<at::Tensor> parts;
+    for (const auto& range : message.frames)
+        for (const auto& run : runs_of(found->second.frames, range)) parts.push_back(found->second.rows.narrow(0, run.row, run.count));
+    return to_host(at::cat(parts));
+}
+
+comm::Buffer ClipDenoiser::room(const plan::Message& message) {
+    const bool prediction = message.cargo == plan::Cargo::prediction;
+    const auto type = !prediction ? c10::kFloat : family_.prediction_type();
+    auto buffer = room_for({plan::count(message.frames), plan_.latent_channels, plan_.latent_height, plan_.latent_width}, type, latents_.device());
+    ensure(static_cast<std::int64_t>(buffer.bytes.size()) == plan::bytes_of(plan_, message), "a message is as long as the plan says");
+    return buffer;
+}
+
+void ClipDenoiser::take(const plan::Message& message, const comm::Buffer& buffer) {
+    const OwnedBy owner(Owner::latents);
+    auto rows = from_host(buffer, latents_.device());
+    if (message.cargo == plan::Cargo::prediction) {
+        add_prediction(message.pass, message.frames, std::move(rows));
+        return;
+    }
+    std::int64_t row = 0;
+    for (const auto& range : message.frames)
+        for (const auto& run : runs_of(kept_, range)) {
+            latents_.narrow(0, run.row, run.count).copy_(rows.narrow(0, row, run.count));
+            row += run.count;
+        }
+    ensure(row == rows.size(0), "a rank keeps the latents that it is sent");
+}
+
+comm::Buffer ClipDenoiser::latents(const FrameRanges& frames) const {
+    const OwnedBy owner(Owner::latents);
+    return to_host(gather(frames));
 }
 
 }  // namespace weft::pipeline

@@ -3,36 +3,148 @@
 #include "base/stop.hpp"
 #include "base/text.hpp"
 #include "device/meter.hpp"
+#include "io/picture.hpp"
 #include "model/pictures.hpp"
+#include "pipeline/staging.hpp"
 
 #include <chrono>
 #include <cstring>
+#include <deque>
 
 namespace weft::pipeline {
 
-std::int64_t decode_clip(model::Family& family, const plan::Plan& plan, const at::Tensor& latents, io::VideoWriter& writer, int width, int height,
-                         Events& events, Progress& progress) {
-    std::int64_t written = 0;
-    for (std::size_t i = 0; i < plan.decode.size(); ++i) {
-        stop::here_if_requested();
-        const auto start = std::chrono::steady_clock::now();
-        const auto chunk = plan.decode[i];
-        const auto frames = model::to_bytes(family.decode(latents.narrow(0, chunk.begin, chunk.size()))).to(c10::kCPU).contiguous();
-        for (std::int64_t frame = 0; frame < chunk.size(); ++frame) {
-            if (chunk.begin + frame < family.hidden_frames()) continue;
-            const auto pixels = frames[frame];
-            io::Picture picture{
-                .width = static_cast<int>(pixels.size(1)), .height = static_cast<int>(pixels.size(0)), .rgb = std::vector<std::uint8_t>(pixels.nbytes())};
-            std::memcpy(picture.rgb.data(), pixels.const_data_ptr(), picture.rgb.size());
-            writer.write(picture.width == width && picture.height == height ? picture : io::scale(picture, width, height));
-            ++written;
-        }
-        events.emit(
-            "chunk",
-            {{"first", chunk.begin}, {"frames", chunk.size()}, {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}});
-        progress.show(static_cast<std::int64_t>(i) + 1, cat("frame ", written, "/", plan.num_frames - family.hidden_frames()));
+namespace {
+constexpr std::size_t unsent_chunks = 2;
+constexpr std::size_t chunks_ahead = 2;  // whose latents are asked for
+
+/// Where a chunk's latents come from: the writer's own, or a message.
+class ChunkLatents {
+  public:
+    ChunkLatents(const plan::Plan& plan, HostLatents latents, comm::Transport& transport, c10::Device device)
+        : plan_{plan}, latents_{std::move(latents)}, transport_{transport}, device_{device} {
+        for (std::size_t chunk = 0; chunk < plan.decode.size(); ++chunk)
+            if (plan.decoder[chunk] == transport.who().rank) mine_.push_back(static_cast<std::int64_t>(chunk));
+        if (!latents_) return;
+        for (std::size_t chunk = 0; chunk < plan.decode.size(); ++chunk)
+            if (plan.decoder[chunk] != plan::writer)
+                sends_.push_back(transport.send(plan.decoder[chunk], tag_of(static_cast<std::int64_t>(chunk)), bytes_of(plan.decode[chunk]),
+                                                cat("latents of chunk ", chunk + 1)));
     }
-    return written;
+
+    [[nodiscard]] const std::vector<std::int64_t>& mine() const { return mine_; }
+
+    /// [frames, channels, h, w] fp32 on the device, of this rank's next chunk.
+    [[nodiscard]] at::Tensor next() {
+        const auto range = plan_.decode[static_cast<std::size_t>(mine_.at(next_))];
+        if (latents_) {
+            ++next_;
+            const auto bytes = bytes_of(range);
+            auto room = room_for(sizes(range), c10::kFloat, device_);
+            std::memcpy(room.bytes.data(), bytes.bytes.data(), bytes.bytes.size());
+            return from_host(room, device_);
+        }
+        for (; asked_ < mine_.size() && asked_ < next_ + chunks_ahead; ++asked_) {
+            auto room = room_for(sizes(plan_.decode[static_cast<std::size_t>(mine_[asked_])]), c10::kFloat, device_);
+            auto arrived = transport_.receive(plan::writer, tag_of(mine_[asked_]), room, cat("latents of chunk ", mine_[asked_] + 1));
+            coming_.push_back({std::move(room), std::move(arrived)});
+        }
+        transport_.pulse().waiting(cat("latents of chunk ", mine_[next_] + 1));
+        coming_.front().arrived.wait();
+        auto tensor = from_host(coming_.front().room, device_);
+        coming_.pop_front();
+        ++next_;
+        return tensor;
+    }
+
+    /// Until all latents have reached the ranks that decode them.
+    void wait_for_sends() const {
+        for (const auto& send : sends_) send.wait();
+    }
+
+  private:
+    struct Coming {
+        comm::Buffer room;
+        comm::Future arrived;
+    };
+
+    [[nodiscard]] static comm::Tag tag_of(std::int64_t chunk) { return {static_cast<int>(DecodeCargo::latents), chunk}; }
+    [[nodiscard]] std::array<std::int64_t, 4> sizes(plan::FrameRange range) const {
+        return {range.size(), plan_.latent_channels, plan_.latent_height, plan_.latent_width};
+    }
+    /// A part of the writer's latents, which nobody changes.
+    [[nodiscard]] comm::Buffer bytes_of(plan::FrameRange range) const {
+        auto& all = const_cast<std::vector<float>&>(*latents_);  // a buffer may be received into; this one is only sent
+        const auto elements = static_cast<std::size_t>(plan_.frame_elements());
+        const auto part = std::span(all).subspan(static_cast<std::size_t>(range.begin) * elements, static_cast<std::size_t>(range.size()) * elements);
+        comm::Buffer buffer;
+        buffer.bytes = std::as_writable_bytes(part);
+        buffer.keeper = std::const_pointer_cast<std::vector<float>>(latents_);
+        return buffer;
+    }
+
+    const plan::Plan& plan_;
+    HostLatents latents_;
+    comm::Transport& transport_;
+    c10::Device device_;
+    std::vector<std::int64_t> mine_;
+    std::size_t next_ = 0;
+    std::size_t asked_ = 0;
+    std::deque<Coming> coming_;
+    std::vector<comm::Future> sends_;
+};
+
+/// [frames, height, width, 3] uint8 of the frames that are shown, in the film's size.
+comm::Buffer shown_frames(const at::Tensor& decoded, plan::FrameRange chunk, const FilmShape& shape) {
+    const OwnedBy owner(Owner::frames);
+    const auto shown = shape.shown(chunk);
+    const auto frames = model::to_bytes(decoded.narrow(0, chunk.size() - shown, shown)).to(c10::kCPU).contiguous();
+    auto buffer = comm::make_buffer(shape.bytes(chunk));
+    if (shown == 0) return buffer;
+    const auto width = static_cast<int>(frames.size(2));
+    const auto height = static_cast<int>(frames.size(1));
+    if (width == shape.width && height == shape.height) {
+        std::memcpy(buffer.bytes.data(), frames.const_data_ptr(), buffer.bytes.size());
+        return buffer;
+    }
+    auto* into = buffer.bytes.data();
+    for (std::int64_t frame = 0; frame < shown; ++frame) {
+        io::Picture picture{.width = width, .height = height, .rgb = std::vector<std::uint8_t>(frames[frame].nbytes())};
+        std::memcpy(picture.rgb.data(), frames[frame].const_data_ptr(), picture.rgb.size());
+        const auto scaled = io::scale(picture, shape.width, shape.height);
+        std::memcpy(into, scaled.rgb.data(), scaled.rgb.size());
+        into += scaled.rgb.size();
+    }
+    return buffer;
+}
+}  // namespace
+
+void decode_chunks(model::Family& family, const plan::Plan& plan, const FilmShape& shape, const HostLatents& latents, Film* film, comm::Transport& transport,
+                   c10::Device device) {
+    ChunkLatents chunks(plan, latents, transport, device);
+    std::deque<comm::Future> unsent;
+    double expected_s = 0;
+    for (const auto chunk : chunks.mine()) {
+        stop::here_if_requested();
+        const auto range = plan.decode[static_cast<std::size_t>(chunk)];
+        const auto input = chunks.next();
+        transport.pulse().working(cat("decoding chunk ", chunk + 1, " of ", plan.decode.size()), expected_s);
+        const auto start = std::chrono::steady_clock::now();
+        auto frames = shown_frames(family.decode(input), range, shape);
+        expected_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        transport.pulse().idle();  // encoder and disk take the time that they take
+        if (film != nullptr) {
+            film->add(chunk, std::move(frames));
+            continue;
+        }
+        while (unsent.size() >= unsent_chunks) {
+            unsent.front().wait();
+            unsent.pop_front();
+        }
+        unsent.push_back(transport.send(plan::writer, {static_cast<int>(DecodeCargo::frames), chunk}, std::move(frames), cat("frames of chunk ", chunk + 1)));
+    }
+    transport.pulse().idle();
+    for (const auto& send : unsent) send.wait();
+    chunks.wait_for_sends();
 }
 
 }  // namespace weft::pipeline

@@ -1,20 +1,18 @@
 #pragma once
-#include "base/events.hpp"
-#include "io/video_writer.hpp"
+#include "comm/transport.hpp"
 #include "model/family.hpp"
-#include "pipeline/progress.hpp"
+#include "pipeline/film.hpp"
+#include "pipeline/saver.hpp"
 #include "plan/plan.hpp"
 
-#include <ATen/core/Tensor.h>
-
-#include <cstdint>
+#include <c10/core/Device.h>
 
 namespace weft::pipeline {
 
-/// Decodes the clip chunk by chunk and hands each frame to the writer: memory does not grow with the clip.
-/// latents [frames, channels, h, w] fp32. Frames are scaled to width x height where these differ from the decoder's.
-/// Returns the number of frames written. Ends with exit code 75 between chunks when a stop was requested.
-std::int64_t decode_clip(model::Family& family, const plan::Plan& plan, const at::Tensor& latents, io::VideoWriter& writer, int width, int height,
-                         Events& events, Progress& progress);
+/// Decodes this rank's chunks, one after the other: memory does not grow with the clip. The writer has the latents, sends each rank its chunks', and gives
+/// its own frames to `film`; other ranks send theirs to it, with at most two chunks unsent, and have neither `latents` nor `film`.
+/// Frames are scaled to the film's size where that differs from the decoder's.
+void decode_chunks(model::Family& family, const plan::Plan& plan, const FilmShape& shape, const HostLatents& latents, Film* film, comm::Transport& transport,
+                   c10::Device device);
 
 }  // namespace weft::pipeline

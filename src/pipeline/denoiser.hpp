@@ -1,8 +1,8 @@
 #pragma once
+#include "comm/transport.hpp"
 #include "plan/plan.hpp"
 
 #include <cstdint>
-#include <vector>
 
 namespace weft::pipeline {
 
@@ -14,8 +14,15 @@ class Denoiser {
     virtual void compute(const plan::Task& task) = 0;
     virtual void advance(const plan::Advance& advance) = 0;
 
-    /// Latents of all frames, [frames, channels, h, w] fp32, copied to the host; waits for what is queued.
-    [[nodiscard]] virtual std::vector<float> latents() const = 0;
+    /// The bytes of a message that this rank sends; they do not change afterwards.
+    [[nodiscard]] virtual comm::Buffer pack(const plan::Message& message) = 0;
+    /// Room for the bytes of a message that this rank will receive, in host memory.
+    [[nodiscard]] virtual comm::Buffer room(const plan::Message& message) = 0;
+    /// A message has arrived: its frames go where they belong. The buffer may still be read by others.
+    virtual void take(const plan::Message& message, const comm::Buffer& buffer) = 0;
+
+    /// Latents of some frames that this rank keeps, [frames, channels, h, w] fp32, copied to the host; waits for what is queued.
+    [[nodiscard]] virtual comm::Buffer latents(const plan::FrameRanges& frames) const = 0;
 };
 
 }  // namespace weft::pipeline

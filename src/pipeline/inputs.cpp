@@ -1,6 +1,7 @@
 #include "pipeline/inputs.hpp"
 
 #include "base/digest.hpp"
+#include "base/file.hpp"
 #include "base/stop.hpp"
 #include "base/text.hpp"
 #include "io/video_reader.hpp"
@@ -27,9 +28,10 @@ bool is_black(const io::Picture& frame) {
     return std::ranges::all_of(frame.rgb, [](std::uint8_t value) { return value <= 32; });
 }
 
-/// Where the scratch file goes: beside the run file, where a job's disk is.
+/// Where the scratch file goes: beside the run file, where a job's disk is; on hosts that do not share it, where scratch files go.
 std::filesystem::path scratch_folder(const Settings& settings) {
     const auto folder = std::filesystem::path(settings.output.run_file).parent_path();
+    if (!why_not_writable(folder).empty()) return std::filesystem::temp_directory_path();
     return folder.empty() ? "." : folder;
 }
 

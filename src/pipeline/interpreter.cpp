@@ -1,10 +1,10 @@
 #include "pipeline/interpreter.hpp"
 
-#include "base/digest.hpp"
+#include "base/error.hpp"
 #include "base/stop.hpp"
 #include "base/text.hpp"
 
-#include <span>
+#include <chrono>
 #include <variant>
 
 namespace weft::pipeline {
@@ -13,30 +13,65 @@ namespace {
 double seconds_since(std::chrono::steady_clock::time_point start) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
+
+comm::Tag tag_of(const plan::Message& message) {
+    return {.kind = static_cast<int>(message.cargo), .item = message.number};
+}
 }  // namespace
 
-Interpreter::Interpreter(Denoiser& denoiser, io::RunFile& run_file, const plan::Plan& plan, double save_every_s, Events& events, Progress& progress)
-    : denoiser_{denoiser}, run_file_{run_file}, plan_{plan}, save_every_s_{save_every_s}, events_{events}, progress_{progress} {}
+Interpreter::Interpreter(Denoiser& denoiser, comm::Transport& transport, const plan::Plan& plan, Saver* saver, Events& events, Progress& progress)
+    : denoiser_{denoiser}, transport_{transport}, plan_{plan}, saver_{saver}, events_{events}, progress_{progress} {}
 
 void Interpreter::run(const plan::Program& program) {
-    last_save_ = step_start_ = std::chrono::steady_clock::now();
     for (const auto& operation : program) {
         std::visit([this](const auto& one) { execute(one); }, operation);
-        if (stop::requested()) {
-            if (steps_done_ > steps_saved_) save_now();
-            stop::here_if_requested();
-        }
+        reap_sends();
+        stop::here_if_requested();
     }
+    for (const auto& send : sends_) {
+        transport_.pulse().waiting("the last sends");
+        send.wait();
+    }
+    sends_.clear();
+    ensure(arrivals_.empty(), "a program uses all that it receives");
+}
+
+void Interpreter::reap_sends() {
+    while (!sends_.empty() && sends_.front().ready()) {
+        sends_.front().wait();  // throws what failed
+        sends_.pop_front();
+    }
+}
+
+void Interpreter::execute(const plan::Receive& receive) {
+    const auto& message = receive.message;
+    auto buffer = denoiser_.room(message);
+    auto future = transport_.receive(message.from, tag_of(message), buffer, plan::describe(message));
+    arrivals_.emplace(message.number, Arrival{message, std::move(buffer), std::move(future)});
+}
+
+void Interpreter::execute(const plan::Take& take) {
+    const auto& arrival = arrivals_.at(take.message.number);
+    transport_.pulse().waiting(cat(plan::describe(take.message), " from ", transport_.everyone().at(static_cast<std::size_t>(take.message.from)).name()));
+    arrival.future.wait();
+    denoiser_.take(arrival.message, arrival.buffer);
+    const bool is_saved_too = saver_ != nullptr && take.message.cargo != plan::Cargo::prediction;
+    if (!is_saved_too) arrivals_.erase(take.message.number);
 }
 
 void Interpreter::execute(const plan::Compute& compute) {
     const auto start = std::chrono::steady_clock::now();
     const auto& pass = compute.task.pass;
+    transport_.pulse().working(cat("the pass of ", plan::describe(pass)), task_seconds_);
+    if (before_task) before_task(compute.task);
     denoiser_.compute(compute.task);
+    task_seconds_ = seconds_since(start);
     ++passes_done_;
-    events_.emit(
-        "pass",
-        {{"step", pass.step}, {"slice", pass.slice}, {"branch", std::int64_t{pass.branch == plan::Branch::conditional}}, {"seconds", seconds_since(start)}});
+    events_.emit("pass", {{"step", pass.step},
+                          {"slice", pass.slice},
+                          {"branch", std::int64_t{pass.branch == plan::Branch::conditional}},
+                          {"rank", std::int64_t{compute.task.rank}},
+                          {"seconds", task_seconds_}});
     progress_.show(passes_done_, cat("step ", pass.step + 1, "/", plan_.steps, ", slice ", pass.slice + 1, "/", plan_.slices.size()));
 }
 
@@ -44,21 +79,23 @@ void Interpreter::execute(const plan::Advance& advance) {
     denoiser_.advance(advance);
 }
 
-void Interpreter::execute(const plan::Save& save) {
-    steps_done_ = save.steps_done;
-    if (seconds_since(last_save_) >= save_every_s_ || steps_done_ == plan_.steps) save_now();
-    const auto latents = denoiser_.latents();
-    events_.emit("step", {{"step", steps_done_},
-                          {"seconds", seconds_since(step_start_)},
-                          {"saved", steps_saved_ == steps_done_},
-                          {"hash", hex_digest(std::as_bytes(std::span(latents)))}});
-    step_start_ = std::chrono::steady_clock::now();
+void Interpreter::execute(const plan::Send& send) {
+    const auto& message = send.message;
+    sends_.push_back(transport_.send(message.to, tag_of(message), denoiser_.pack(message), plan::describe(message)));
 }
 
-void Interpreter::save_now() {
-    run_file_.save(steps_done_, denoiser_.latents());
-    steps_saved_ = steps_done_;
-    last_save_ = std::chrono::steady_clock::now();
+void Interpreter::execute(const plan::Save& save) {
+    ensure(saver_ != nullptr, "only the writer saves");
+    std::vector<Saver::Part> parts;
+    if (!save.own.empty()) parts.push_back({save.own, denoiser_.latents(save.own), {}});
+    for (const auto number : save.messages) {
+        auto arrived = arrivals_.extract(number);
+        ensure(!arrived.empty(), "a saved message was received");
+        auto& arrival = arrived.mapped();
+        parts.push_back({std::move(arrival.message.frames), std::move(arrival.buffer), std::move(arrival.future)});
+    }
+    transport_.pulse().idle();  // a slow disk is no stall
+    saver_->add(save.steps_done, std::move(parts));
 }
 
 }  // namespace weft::pipeline

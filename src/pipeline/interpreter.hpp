@@ -1,12 +1,15 @@
 #pragma once
 #include "base/events.hpp"
-#include "io/run_file.hpp"
+#include "comm/transport.hpp"
 #include "pipeline/denoiser.hpp"
 #include "pipeline/progress.hpp"
+#include "pipeline/saver.hpp"
 #include "plan/plan.hpp"
 
-#include <chrono>
 #include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
 
 namespace weft::pipeline {
 
@@ -14,31 +17,41 @@ namespace weft::pipeline {
 /// was decided when the program was made (src/plan).
 class Interpreter {
   public:
-    Interpreter(Denoiser& denoiser, io::RunFile& run_file, const plan::Plan& plan, double save_every_s, Events& events, Progress& progress);
+    /// `saver`: of the writer; none on other ranks.
+    Interpreter(Denoiser& denoiser, comm::Transport& transport, const plan::Plan& plan, Saver* saver, Events& events, Progress& progress);
 
-    /// Ends early with the Error of exit code 75 when a stop was requested; the newest complete step is saved then.
+    /// Ends early with the Error of exit code 75 when a stop was requested.
     void run(const plan::Program& program);
 
-    /// So many steps are complete.
-    [[nodiscard]] std::int64_t steps_done() const { return steps_done_; }
+    /// Called in front of each task, while the stall watch counts the task as running.
+    std::function<void(const plan::Task&)> before_task;
 
   private:
+    void execute(const plan::Receive& receive);
+    void execute(const plan::Take& take);
     void execute(const plan::Compute& compute);
     void execute(const plan::Advance& advance);
+    void execute(const plan::Send& send);
     void execute(const plan::Save& save);
-    void save_now();
+    /// Forgets the sends that have ended.
+    void reap_sends();
+
+    struct Arrival {
+        plan::Message message;
+        comm::Buffer buffer;
+        comm::Future future;
+    };
 
     Denoiser& denoiser_;
-    io::RunFile& run_file_;
+    comm::Transport& transport_;
     const plan::Plan& plan_;
-    double save_every_s_;
+    Saver* saver_;
     Events& events_;
     Progress& progress_;
-    std::int64_t steps_done_ = 0;
-    std::int64_t steps_saved_ = 0;
+    std::map<std::int64_t, Arrival> arrivals_;  ///< by number, until nobody needs the bytes any more
+    std::deque<comm::Future> sends_;
     std::int64_t passes_done_ = 0;
-    std::chrono::steady_clock::time_point last_save_;
-    std::chrono::steady_clock::time_point step_start_;
+    double task_seconds_ = 0;  ///< of the newest task
 };
 
 }  // namespace weft::pipeline

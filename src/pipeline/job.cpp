@@ -10,47 +10,84 @@
 #include "io/video_writer.hpp"
 #include "model/model.hpp"
 #include "model/pictures.hpp"
+#include "pipeline/agreement.hpp"
 #include "pipeline/clip_denoiser.hpp"
 #include "pipeline/decode.hpp"
+#include "pipeline/film.hpp"
 #include "pipeline/inputs.hpp"
 #include "pipeline/interpreter.hpp"
 #include "pipeline/numerics.hpp"
+#include "pipeline/rank_report.hpp"
+#include "pipeline/saver.hpp"
+#include "pipeline/staging.hpp"
+#include "topology/placement.hpp"
 
 #include <c10/util/Exception.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <mutex>
 #include <new>
 #include <optional>
+#include <sstream>
+#include <variant>
 
 namespace weft::pipeline {
 
 struct Job::State {
-    State(const Settings& given, Events& sink) : settings{given}, events{sink} {}
+    State(const Settings& given, JobOptions wishes, comm::Transport& ranks, Events& sink)
+        : settings{given}, options{std::move(wishes)}, transport{ranks}, events{sink} {}
 
     Settings settings;
+    JobOptions options;
+    comm::Transport& transport;
     Events& events;
     ComputeDevice device;
     std::unique_ptr<model::Model> model;
+    std::map<std::string, std::string> weights;  ///< file name -> hash of content
     Inputs inputs;
     plan::Plan plan;
-    std::optional<io::RunFile> run_file;
     std::unique_ptr<model::Family> family;
-    std::string phase = "prepare";
-    std::int64_t steps_done = 0;
+    std::atomic<std::int64_t> steps_done = 0;
     io::VideoOptions film;
+    /// Where this start begins; the same on all ranks.
+    struct Start {
+        std::int64_t steps_done = 0;
+        bool has_latents = false;  ///< of so many steps, in the run file
+        bool is_done = false;
+    } start;
+
+    // the writer's
+    std::optional<io::RunFile> run_file;
+    HostLatents saved;  ///< of `start`, until they are dealt out
+
+    mutable std::mutex phase_mutex;
+    std::string phase = "prepare";  // under phase_mutex
+
+    [[nodiscard]] int rank() const { return transport.who().rank; }
+    [[nodiscard]] bool writes() const { return rank() == plan::writer; }
 
     void begin(const std::string& name);
+    [[nodiscard]] std::string phase_name() const {
+        const std::lock_guard lock(phase_mutex);
+        return phase;
+    }
     [[nodiscard]] Progress progress(std::int64_t total) const {
-        return {phase, total, [] { return meter::current(); }};
+        return {phase_name(), total, [] { return meter::current(); }};
     }
 
+    void prepare();
     void check_budget() const;
-    void open_run_file(Restart restart);
+    void place();
+    void open_run_file(const Numerics& numerics);
+    void share_start();
     [[nodiscard]] io::VideoOptions film_options() const;
     [[nodiscard]] bool is_done() const { return run_file->phase() == io::Phase::done && std::filesystem::exists(settings.output.video); }
     [[nodiscard]] at::Tensor maps_of(const std::vector<std::int64_t>& frames) const;
-    [[nodiscard]] at::Tensor denoise();
-    [[nodiscard]] std::int64_t decode(const at::Tensor& latents);
+    [[nodiscard]] at::Tensor kept_latents();
+    [[nodiscard]] HostLatents denoise();
+    [[nodiscard]] std::int64_t decode(const HostLatents& latents);
     [[nodiscard]] Report run();
 };
 
@@ -90,39 +127,77 @@ std::optional<std::int64_t> budget_of(const Settings& settings) {
 
 }  // namespace
 
-Job::Job(const Settings& settings, Restart restart, Events& events) : state_{std::make_unique<State>(settings, events)} {
+Job::Job(const Settings& settings, JobOptions options, comm::Transport& transport, Events& events)
+    : state_{std::make_unique<State>(settings, std::move(options), transport, events)} {
     auto& s = *state_;
-    Mistakes mistakes;
-    check_settings(settings, mistakes);
-    const bool settings_are_good = mistakes.empty();
-    check_inputs(settings, mistakes);
-    check_places(settings, mistakes);
-    if (!settings_are_good) mistakes.throw_if_any("the job cannot start:");
-    s.device = open_device(settings.device);
-    static_cast<void>(resolve_dtype(settings.model.dtype, s.device, "model.dtype"));
-    static_cast<void>(resolve_dtype(settings.decode.dtype, s.device, "decode.dtype"));
-    s.model = model::open_model(settings, mistakes);
-    mistakes.throw_if_any("the job cannot start:");
-    log::info(cat("device    ", s.device.description));
-
-    s.begin("read");
-    s.inputs = read_inputs(settings);
-    s.plan = plan::make_plan(settings, s.inputs.num_poses, s.model->sizes().shape);
-    log::info(cat("input     ", s.inputs.num_poses, " pose frames of ", s.inputs.pose_width, "x", s.inputs.pose_height, ", ", s.plan.slices.size(),
-                  s.plan.slices.size() == 1 ? " slice" : " slices", " of ", s.plan.slices.front().frames.size(), ", ", s.plan.steps, " steps, film at ",
-                  fixed(s.inputs.film_fps, 2), " frames a second"));
-    s.check_budget();
-    s.open_run_file(restart);
-    if (s.is_done()) return;
-    s.film = s.film_options();
-    static_cast<void>(io::VideoWriter(settings.output.video, s.film));  // a film that cannot be written is refused now, not after the denoising
+    Numerics numerics;
+    comm::together(transport, [&] {
+        s.prepare();
+        s.weights = s.model->digests();
+        numerics = make_numerics(s.settings, s.device, s.weights, s.inputs.digest);
+    });
+    agree(transport, facts_of_rank(s.settings, numerics));
+    s.place();
+    comm::together(transport, [&] {
+        s.film = s.film_options();
+        if (!s.writes()) return;
+        s.open_run_file(numerics);
+        if (!s.start.is_done) static_cast<void>(io::VideoWriter(s.settings.output.video, s.film));  // refused now, not after the denoising
+    });
+    s.share_start();
 }
 
 Job::~Job() = default;
 
+void Job::State::prepare() {
+    Mistakes mistakes;
+    check_settings(settings, mistakes);
+    const bool settings_are_good = mistakes.empty();
+    check_inputs(settings, mistakes);
+    if (writes()) check_places(settings, mistakes);
+    if (!settings_are_good) mistakes.throw_if_any("the job cannot start:");
+    device = open_device(settings.device, transport.who().node_rank);
+    const auto dtype = resolve_dtype(settings.model.dtype, device, "model.dtype");
+    static_cast<void>(resolve_dtype(settings.decode.dtype, device, "decode.dtype"));
+    model = model::open_model(settings, mistakes);
+    mistakes.throw_if_any("the job cannot start:");
+    log::info(cat("device    ", device.description));
+
+    begin("read");
+    inputs = read_inputs(settings);
+    auto shape = model->sizes().shape;
+    shape.prediction_bytes = static_cast<std::int64_t>(c10::elementSize(dtype));
+    plan = plan::make_plan(settings, inputs.num_poses, shape, transport.who().size);
+    log::info(cat("input     ", inputs.num_poses, " pose frames of ", inputs.pose_width, "x", inputs.pose_height, ", ", plan.slices.size(),
+                  plan.slices.size() == 1 ? " slice" : " slices", " of ", plan.slices.front().frames.size(), ", ", plan.steps, " steps, film at ",
+                  fixed(inputs.film_fps, 2), " frames a second"));
+    check_budget();
+}
+
+/// Which host, device and cores each rank really has; the compute thread of a rank with one CPU thread is held to a core of its own.
+void Job::State::place() {
+    const auto& who = transport.who();
+    auto mine = topology::here(who.rank, who.host, who.node_rank, who.node_size);
+    mine.device = device.description;
+    if (who.size > 1 && !device.is_cuda() && settings.device.threads == 1) {
+        const int core = topology::core_for(mine.cores, mine.host_cores, who.node_rank, who.node_size);
+        if (core >= 0 && topology::pin_this_thread(core)) mine.pinned_core = core;
+    }
+    if (who.size == 1) return;
+    std::vector<topology::Placement> all;
+    for (const auto& line : transport.gather(topology::to_line(mine))) all.push_back(topology::from_line(line));
+    for (const auto& line : split(topology::table(all), '\n'))
+        if (!line.empty()) log::info(line);
+    for (const auto& complaint : topology::complaints(all)) log::warn(complaint);
+    log::info(cat("ranks     ", who.size, ", load bound ", fixed(100 * plan.deal.load_bound(plan.pass_cost), 1), " % of the passes"));
+}
+
 /// Ends the running phase with a line about it, and begins the next.
 void Job::State::begin(const std::string& name) {
-    phase = name;
+    {
+        const std::lock_guard lock(phase_mutex);
+        phase = name;
+    }
     meter::begin_phase(name);
     events.emit("phase", {{"name", name}});
     const auto phases = meter::phases();
@@ -145,11 +220,9 @@ void Job::State::check_budget() const {
                                                 "; raise the budget to more than that"));
 }
 
-void Job::State::open_run_file(Restart restart) {
+void Job::State::open_run_file(const Numerics& numerics) {
     const std::filesystem::path path = settings.output.run_file;
-    const auto weights = model->digests();
-    const auto numerics = make_numerics(settings, device, weights, inputs.digest);
-    if (restart == Restart::no && std::filesystem::exists(path)) {
+    if (!options.restart && std::filesystem::exists(path)) {
         auto file = io::RunFile::open(path);
         if (file.header().numerics_key != numerics.key) {
             auto lines = differences(facts_of(file.header().settings), numerics.facts);
@@ -162,8 +235,17 @@ void Job::State::open_run_file(Restart restart) {
             file.set_phase(io::Phase::decode);  // before the new output is noted: a kill between them loses nothing
         file.set_plan(start_toml(plan, settings));
         run_file.emplace(std::move(file));
-        steps_done = run_file->newest_step().value_or(0);
-        if (steps_done > 0) log::info(cat("run file  ", path.string(), ": goes on behind step ", steps_done, " of ", plan.steps));
+        start.is_done = is_done();
+        if (start.is_done) {
+            start.steps_done = plan.steps;
+            return;
+        }
+        if (auto newest = run_file->newest()) {
+            start.steps_done = newest->step;
+            start.has_latents = true;
+            saved = std::make_shared<std::vector<float>>(std::move(newest->latents));
+        }
+        if (start.has_latents) log::info(cat("run file  ", path.string(), ": goes on behind step ", start.steps_done, " of ", plan.steps));
         return;
     }
     io::RunHeader header;
@@ -173,8 +255,15 @@ void Job::State::open_run_file(Restart restart) {
     header.input_digest = inputs.digest;
     header.weights = weights;
     header.steps = plan.steps;
-    header.shape = {plan.num_frames, plan.latent_channels, plan.latent_height, plan.latent_width};
+    header.clip_frames = plan.num_frames;
+    header.shape = {plan.num_latents, plan.latent_channels, plan.latent_height, plan.latent_width};
     run_file.emplace(io::RunFile::create(path, header));
+}
+
+void Job::State::share_start() {
+    std::istringstream words(transport.broadcast(cat(start.steps_done, " ", start.has_latents, " ", start.is_done)));
+    words >> start.steps_done >> start.has_latents >> start.is_done;
+    steps_done = start.steps_done;
 }
 
 at::Tensor Job::State::maps_of(const std::vector<std::int64_t>& frames) const {
@@ -187,70 +276,127 @@ at::Tensor Job::State::maps_of(const std::vector<std::int64_t>& frames) const {
     return made;
 }
 
-at::Tensor Job::State::denoise() {
-    at::Tensor latents;
-    if (const auto saved = run_file->newest()) {
-        const OwnedBy owner(Owner::latents);
-        const auto host = at::empty({plan.num_frames, plan.latent_channels, plan.latent_height, plan.latent_width}, at::TensorOptions{}.dtype(c10::kFloat));
-        ensure(saved->latents.size() == static_cast<std::size_t>(host.numel()), "the run file's latents fit the plan");
-        std::memcpy(host.mutable_data_ptr(), saved->latents.data(), saved->latents.size() * sizeof(float));
-        latents = host.to(device.torch);
-        steps_done = saved->step;
-    } else {
-        steps_done = 0;
+namespace {
+constexpr comm::Tag resume_tag{.kind = 3, .item = 0};
+
+/// Some frames of all latents, behind each other.
+comm::Buffer part_of(const std::vector<float>& all, const plan::FrameRanges& frames, std::int64_t frame_elements) {
+    auto buffer = comm::make_buffer(static_cast<std::size_t>(plan::count(frames) * frame_elements) * sizeof(float));
+    auto* into = buffer.bytes.data();
+    for (const auto& range : frames) {
+        const auto bytes = static_cast<std::size_t>(range.size() * frame_elements) * sizeof(float);
+        std::memcpy(into, all.data() + range.begin * frame_elements, bytes);
+        into += bytes;
     }
-    if (steps_done == plan.steps) return latents;
+    return buffer;
+}
+}  // namespace
+
+/// The latents that this rank's passes read, where the job starts: from the run file, by way of the writer, or fresh noise.
+at::Tensor Job::State::kept_latents() {
+    const auto kept = plan.kept(rank());
+    if (!start.has_latents) {
+        std::vector<std::int64_t> shown;
+        for (const auto& range : kept)
+            for (auto frame = range.begin; frame < range.end; ++frame) shown.push_back(plan.shown(frame));
+        return family->initial_latents(shown);
+    }
+    auto room = room_for({plan::count(kept), plan.latent_channels, plan.latent_height, plan.latent_width}, c10::kFloat, device.torch);
+    if (!writes()) {
+        transport.receive(plan::writer, resume_tag, room, "the saved latents").wait();
+        return from_host(room, device.torch);
+    }
+    for (int other = 0; other < plan.num_ranks(); ++other) {
+        const auto theirs = plan.kept(other);
+        if (theirs.empty()) continue;
+        auto part = part_of(*saved, theirs, plan.frame_elements());
+        if (other == plan::writer)
+            std::memcpy(room.bytes.data(), part.bytes.data(), part.bytes.size());
+        else
+            transport.send(other, resume_tag, std::move(part), "the saved latents").wait();
+    }
+    saved.reset();
+    return from_host(room, device.torch);
+}
+
+/// At the writer: the latents after the last step.
+HostLatents Job::State::denoise() {
+    if (start.steps_done == plan.steps) return std::move(saved);
+    if (plan.kept(rank()).empty()) return {};  // more ranks than passes: this one only decodes
 
     begin("encode");
+    transport.pulse().idle();
     family->encode(model::truncated_round_trip(model::cover_bilinear(picture_tensor(inputs.reference), settings.video.height, settings.video.width)));
-    if (!latents.defined()) latents = family->initial_latents();
+    auto latents = kept_latents();
 
     begin("denoise");
     family->load_denoiser();
-    ClipDenoiser denoiser(*family, plan, latents, settings.sampling.guidance);
-    auto shown = progress(plan.passes_a_step() * (plan.steps - steps_done));
-    Interpreter interpreter(denoiser, *run_file, plan, settings.output.save_every_s, events, shown);
+    ClipDenoiser denoiser(*family, plan, rank(), std::move(latents), settings.sampling.guidance, transport.pulse());
+    const auto program = std::move(plan::compile(plan, start.steps_done).at(static_cast<std::size_t>(rank())));
+    auto shown = progress(std::ranges::count_if(program, [](const auto& operation) { return std::holds_alternative<plan::Compute>(operation); }));
+    std::optional<Saver> saver;
+    if (writes()) saver.emplace(*run_file, plan, start.steps_done, settings.output.save_every_s, events);
+    Interpreter interpreter(denoiser, transport, plan, saver ? &*saver : nullptr, events, shown);
+    interpreter.before_task = [this](const plan::Task& task) {
+        if (!writes()) steps_done = task.pass.step;
+        if (options.before_task) options.before_task(task);
+    };
     try {
-        interpreter.run(plan::make_program(plan, steps_done));
+        interpreter.run(program);
     } catch (...) {
-        steps_done = std::max(steps_done, interpreter.steps_done());
+        if (saver) {
+            saver->finish_early();
+            steps_done = saver->steps_done();
+        }
         throw;
     }
+    auto finished = saver ? saver->finish() : HostLatents{};
     steps_done = plan.steps;
     family->drop_denoiser();
-    return denoiser.device_latents();
+    return finished;
 }
 
+/// Other ranks than the writer only need to know the size.
 /// Sound that "auto" finds but the film cannot take is left out, with a warning; sound that the user names is not.
 io::VideoOptions Job::State::film_options() const {
     const bool scaled = settings.output.size == OutputSize::pose;
-    io::VideoOptions options;
-    options.width = scaled ? inputs.pose_width : static_cast<int>(settings.video.width);
-    options.height = scaled ? inputs.pose_height : static_cast<int>(settings.video.height);
-    options.fps = inputs.film_fps;
-    options.quality = static_cast<int>(settings.output.quality);
+    io::VideoOptions wished;
+    wished.width = scaled ? inputs.pose_width : static_cast<int>(settings.video.width);
+    wished.height = scaled ? inputs.pose_height : static_cast<int>(settings.video.height);
+    wished.fps = inputs.film_fps;
+    wished.quality = static_cast<int>(settings.output.quality);
+    if (!writes()) return wished;
     const auto& audio = settings.output.audio;
     if (audio == "auto" && inputs.pose_has_audio) {
-        options.audio = settings.input_path(settings.input.pose);
-        if (const auto why = io::why_no_audio(*options.audio, settings.output.video); !why.empty()) {
+        wished.audio = settings.input_path(settings.input.pose);
+        if (const auto why = io::why_no_audio(*wished.audio, settings.output.video); !why.empty()) {
             log::warn(cat("the film will be silent: ", why));
-            options.audio.reset();
+            wished.audio.reset();
         }
     }
-    if (audio != "auto" && audio != "none") options.audio = settings.input_path(audio);
-    return options;
+    if (audio != "auto" && audio != "none") wished.audio = settings.input_path(audio);
+    return wished;
 }
 
-std::int64_t Job::State::decode(const at::Tensor& latents) {
+std::int64_t Job::State::decode(const HostLatents& latents) {
     begin("decode");
-    run_file->set_phase(io::Phase::decode);
-    io::VideoWriter writer(settings.output.video, film);
-    family->load_decoder();
-    auto shown = progress(static_cast<std::int64_t>(plan.decode.size()));
-    decode_clip(*family, plan, latents, writer, film.width, film.height, events, shown);
+    const FilmShape shape{.width = film.width, .height = film.height, .hidden_frames = family->hidden_frames()};
+    const bool has_chunks = std::ranges::find(plan.decoder, rank()) != plan.decoder.end();
+    if (has_chunks) family->load_decoder();
+    std::int64_t frames = 0;
+    if (writes()) {
+        run_file->set_phase(io::Phase::decode);
+        io::VideoWriter writer(settings.output.video, film);
+        auto shown = progress(static_cast<std::int64_t>(plan.decode.size()));
+        Film reel(writer, plan, shape, transport, events, shown);
+        decode_chunks(*family, plan, shape, latents, &reel, transport, device.torch);
+        static_cast<void>(reel.finish());
+        frames = writer.finish();
+        run_file->set_phase(io::Phase::done);
+    } else if (has_chunks) {
+        decode_chunks(*family, plan, shape, {}, nullptr, transport, device.torch);
+    }
     family->drop_decoder();
-    const auto frames = writer.finish();
-    run_file->set_phase(io::Phase::done);
     return frames;
 }
 
@@ -259,14 +405,16 @@ Report Job::State::run() {
     report.video = settings.output.video;
     report.frames = plan.num_frames - 1;
     report.film_seconds = static_cast<double>(report.frames) / inputs.film_fps;
-    report.was_done = is_done();
+    report.was_done = start.is_done;
     if (!report.was_done) {
         family = model->for_clip(settings, plan, device, [this](const std::vector<std::int64_t>& frames) { return maps_of(frames); });
         report.frames = decode(denoise());
     }
     begin("done");
-    report.peak_bytes = meter::peak();
-    report.peak_resident_bytes = host_memory().peak_resident;
+    for (const auto& rank : gather_reports(transport, events)) {
+        report.peak_bytes = std::max(report.peak_bytes, rank.peak_bytes);
+        report.peak_resident_bytes = std::max(report.peak_resident_bytes, rank.peak_resident_bytes);
+    }
     events.emit(
         "done",
         {{"frames", report.frames}, {"video", report.video.string()}, {"peak_bytes", report.peak_bytes}, {"peak_resident_bytes", report.peak_resident_bytes}});
@@ -276,7 +424,7 @@ Report Job::State::run() {
 Report Job::run() {
     auto& s = *state_;
     const auto does_not_fit = [&s](const std::string& why) {
-        return Error(ExitCode::does_not_fit, cat("out of memory in phase ", s.phase, ", ", s.steps_done, " of ", s.plan.steps, " steps complete: ", why,
+        return Error(ExitCode::does_not_fit, cat("out of memory in phase ", s.phase_name(), ", ", s.steps_done, " of ", s.plan.steps, " steps complete: ", why,
                                                  "; a smaller slices.length, decode.chunk or video size needs less, and makes another video"));
     };
     try {
@@ -287,20 +435,16 @@ Report Job::run() {
         std::string text = error.what_without_backtrace();
         const bool no_memory = dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr || text.find("DefaultCPUAllocator") != std::string::npos;
         if (no_memory) throw does_not_fit(text);
-        throw Error(ExitCode::failure, cat("libtorch failed in phase ", s.phase, ": ", text));
+        throw Error(ExitCode::failure, cat("libtorch failed in phase ", s.phase_name(), ": ", text));
     }
 }
 
 std::string Job::phase() const {
-    return state_->phase;
+    return state_->phase_name();
 }
 
 std::int64_t Job::steps_done() const {
     return state_->steps_done;
-}
-
-std::string Job::plan_text() const {
-    return plan::describe(state_->plan);
 }
 
 }  // namespace weft::pipeline

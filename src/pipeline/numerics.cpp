@@ -28,8 +28,7 @@ Numerics make_numerics(const Settings& settings, const ComputeDevice& device, co
     resolved.device.kind = device.is_cuda() ? DeviceKind::cuda : DeviceKind::cpu;
 
     Numerics numerics;
-    for (const auto& line : split(numerics_toml(resolved), '\n'))
-        if (!line.empty()) numerics.facts.push_back(line);
+    numerics.facts = numerics_lines(resolved);
     numerics.facts.push_back(cat("build = weft ", build::version, ", ", build::compiler, " ", build::kind, ", libtorch ", torch_version()));
     numerics.facts.push_back(cat("device class = ", device.numerics_class));
     for (const auto& [name, digest] : weights) numerics.facts.push_back(cat("weights ", name, " = ", digest));

@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "device/cuda.hpp"
 #include "io/video_reader.hpp"
 #include "model/model.hpp"
 #include "plan/plan.hpp"
@@ -17,16 +18,26 @@ std::int64_t count_poses(const Settings& settings) {
     const auto poses = (frames + settings.input.stride - 1) / settings.input.stride;
     return settings.input.frames > 0 ? std::min(poses, settings.input.frames) : poses;
 }
+
+/// The network's type on this machine, without opening a device.
+Dtype network_dtype(const Settings& settings) {
+    if (settings.model.dtype != Dtype::automatic) return settings.model.dtype;
+    const bool has_gpu = settings.device.kind == DeviceKind::cuda || (settings.device.kind == DeviceKind::automatic && cuda::device_count() > 0);
+    return has_gpu ? Dtype::fp16 : Dtype::fp32;
+}
 }  // namespace
 
-std::string preview(const Settings& settings) {
+std::string preview(const Settings& settings, int num_ranks) {
     Mistakes mistakes;
-    const auto sizes = model::sizes_of(settings, mistakes);
+    auto sizes = model::sizes_of(settings, mistakes);
     mistakes.throw_if_any("weft plan cannot go on:");
     const auto poses = count_poses(settings);
     if (poses == 0) refuse(cat("input.pose = ", in_quotes(settings.input.pose), ": holds no frames"));
-    const auto plan = plan::make_plan(settings, poses, sizes.shape);
+    const auto dtype = network_dtype(settings);
+    sizes.shape.prediction_bytes = dtype == Dtype::fp32 ? 4 : 2;
+    const auto plan = plan::make_plan(settings, poses, sizes.shape, num_ranks);
     std::string text = plan::describe(plan);
+    text += cat("types     network ", name_of(dtype), settings.model.dtype == Dtype::automatic ? " (what \"auto\" means here)" : "", ", latents fp32\n");
     const auto weights = [&](const char* phase, std::int64_t elements) {
         return cat(" ", phase, " ", human_bytes(2 * elements), " (fp16) or ", human_bytes(4 * elements), " (fp32)");
     };

@@ -1,86 +1,73 @@
 #pragma once
 #include "base/settings.hpp"
+#include "plan/deal.hpp"
+#include "plan/pass.hpp"
+#include "plan/program.hpp"
 #include "plan/slices.hpp"
 
 #include <cstdint>
+#include <map>
 #include <string>
-#include <variant>
+#include <utility>
 #include <vector>
 
 /// The job as plain values, made before anything runs: no Torch, no clock, no rank of its own.
 namespace weft::plan {
 
-enum class Branch : int { unconditional = 0, conditional = 1 };
+/// The rank that writes run file and film.
+inline constexpr int writer = 0;
 
-/// One evaluation of the denoiser.
-struct Pass {
-    std::int64_t step = 0;
-    std::int64_t slice = 0;
-    Branch branch = Branch::conditional;
-    [[nodiscard]] bool operator==(const Pass&) const = default;
-};
-
-/// Half open, over the denoiser's units in running order.
-struct UnitRange {
-    std::int64_t begin = 0;
-    std::int64_t end = 0;
-    [[nodiscard]] bool operator==(const UnitRange&) const = default;
-};
-
-/// The one currency of the plan: some units of a pass, on a rank.
-struct Task {
-    Pass pass;
-    UnitRange units;
-    int rank = 0;
-};
-
-/// Run a task.
-struct Compute {
-    Task task;
-};
-/// The owner of these frames sums their contributions in slice order, guides, and steps them.
-struct Advance {
-    std::int64_t step = 0;
-    FrameRange frames;
-};
-/// Latents of all frames with `steps_done` steps complete go to the run file.
-struct Save {
-    std::int64_t steps_done = 0;
-};
-using Operation = std::variant<Compute, Advance, Save>;
-
-/// What one rank does, in order; frozen before the start.
-using Program = std::vector<Operation>;
-
-/// Sizes that the plan weighs, from the model's config.
+/// What the plan weighs, from the model's config and the device's types.
 struct ModelShape {
     std::int64_t latent_channels = 4;
     std::int64_t num_units = 0;
+    BranchCost pass_cost{1, 1};             ///< unconditional, conditional
+    std::int64_t prediction_bytes = 4;      ///< of one element as it travels: the network's type
 };
 
-/// What plan and run file agree on.
+/// What ranks and run file agree on.
 struct Plan {
-    std::int64_t num_frames = 0;  ///< with frame 0, the reference
+    std::int64_t num_frames = 0;   ///< of the clip, with frame 0, the reference
+    std::int64_t num_latents = 0;  ///< the same and the private anchors behind them
     std::int64_t latent_channels = 4;
     std::int64_t latent_height = 0;
     std::int64_t latent_width = 0;
+    std::int64_t prediction_bytes = 4;
     Slices slices;
     bool guided = true;  ///< two branches a slice; otherwise the conditional one alone
     std::int64_t steps = 0;
     std::int64_t num_units = 0;
-    std::vector<FrameRange> decode;
+    BranchCost pass_cost{1, 1};
+    Deal deal;
+    std::vector<int> owner;            ///< latent frame -> rank of the conditional pass of the first slice that covers it
+    std::vector<FrameRange> decode;    ///< chunks, in order
+    std::vector<int> decoder;          ///< chunk -> rank
 
+    [[nodiscard]] int num_ranks() const { return deal.num_ranks(); }
     [[nodiscard]] std::int64_t passes_a_step() const { return static_cast<std::int64_t>(slices.size()) * (guided ? 2 : 1); }
-    [[nodiscard]] std::int64_t latent_bytes() const { return num_frames * latent_channels * latent_height * latent_width * 4; }
+    [[nodiscard]] std::int64_t frame_elements() const { return latent_channels * latent_height * latent_width; }
+    [[nodiscard]] std::int64_t latent_bytes() const { return num_latents * frame_elements() * 4; }
+
+    /// The clip's frame that a latent frame stands for: itself, or 0 for a private anchor.
+    [[nodiscard]] std::int64_t shown(std::int64_t latent) const { return latent < num_frames ? latent : 0; }
+    /// Latent frames that passes of `rank` read; all frames that it owns are among them.
+    [[nodiscard]] FrameRanges kept(int rank) const;
+    /// Slices that cover a latent frame, ascending.
+    [[nodiscard]] std::vector<std::int64_t> covering(std::int64_t latent) const;
 };
 
 /// `num_poses`: pose frames after stride and limit; the clip has one frame more, the reference.
-[[nodiscard]] Plan make_plan(const Settings& settings, std::int64_t num_poses, const ModelShape& shape);
+[[nodiscard]] Plan make_plan(const Settings& settings, std::int64_t num_poses, const ModelShape& shape, int num_ranks = 1);
 
-/// The whole program of a lone rank from `first_step` on.
-[[nodiscard]] Program make_program(const Plan& plan, std::int64_t first_step);
+/// Bytes a step from rank to rank by what they carry, as the programs send them (the last step, which feeds no pass, sends less).
+struct LinkBytes {
+    std::int64_t predictions = 0;
+    std::int64_t latents = 0;
+    std::int64_t saved = 0;
+};
+[[nodiscard]] std::map<std::pair<int, int>, LinkBytes> link_bytes(const Plan& plan);
 
-/// For `weft plan` and for people: slices, passes, chunks, sizes.
+/// For `weft plan` and for people: slices, passes, chunks, sizes; who does what, load bound, bytes per link where there are several ranks.
 [[nodiscard]] std::string describe(const Plan& plan);
 
 /// The same as TOML, for the run file.

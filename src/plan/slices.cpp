@@ -7,6 +7,24 @@
 
 namespace weft::plan {
 
+std::int64_t count(const FrameRanges& ranges) {
+    return std::accumulate(ranges.begin(), ranges.end(), std::int64_t{0}, [](std::int64_t sum, const FrameRange& range) { return sum + range.size(); });
+}
+
+FrameRanges ranges_of(std::vector<std::int64_t> frames) {
+    std::sort(frames.begin(), frames.end());
+    FrameRanges ranges;
+    for (const auto frame : frames) {
+        if (!ranges.empty() && ranges.back().end == frame) {
+            ++ranges.back().end;
+            continue;
+        }
+        ensure(ranges.empty() || ranges.back().end < frame, "each frame stands once in a list that becomes ranges");
+        ranges.push_back({frame, frame + 1});
+    }
+    return ranges;
+}
+
 Slices make_slices(std::int64_t num_frames, std::int64_t length, std::int64_t overlap) {
     ensure(num_frames >= 1 && overlap >= 1 && overlap < length, "slices need at least a frame and 1 <= overlap < length");
     const auto size = std::min(length, num_frames);
@@ -20,6 +38,11 @@ Slices make_slices(std::int64_t num_frames, std::int64_t length, std::int64_t ov
     Slices slices;
     for (std::int64_t start = 0; start <= num_frames - size; start += length - overlap) slices.push_back(slice_from(start));
     if (slices.back().frames.back() < num_frames - 1) slices.push_back(slice_from(num_frames - size));
+    return slices;
+}
+
+Slices with_private_anchors(Slices slices, std::int64_t num_frames) {
+    for (std::size_t s = 1; s < slices.size(); ++s) slices[s].frames.front() = num_frames + static_cast<std::int64_t>(s) - 1;
     return slices;
 }
 

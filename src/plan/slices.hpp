@@ -12,7 +12,13 @@ struct FrameRange {
     [[nodiscard]] bool operator==(const FrameRange&) const = default;
 };
 
-/// Frames denoised together: slot -> frame. Slot 0 is the anchor, frame 0.
+/// Ascending, disjoint, none empty, none touching.
+using FrameRanges = std::vector<FrameRange>;
+[[nodiscard]] std::int64_t count(const FrameRanges& ranges);
+/// Frames in any order, each once, as ranges.
+[[nodiscard]] FrameRanges ranges_of(std::vector<std::int64_t> frames);
+
+/// Frames denoised together: slot -> latent frame. Slot 0 is the anchor: frame 0, or a private copy of it.
 struct Slice {
     std::vector<std::int64_t> frames;
     [[nodiscard]] bool operator==(const Slice&) const = default;
@@ -23,6 +29,10 @@ using Slices = std::vector<Slice>;
 /// moved back so that it ends with the clip. A clip shorter than `length` is one slice of all its frames.
 /// Needs num_frames >= 1 and 1 <= overlap < length.
 [[nodiscard]] Slices make_slices(std::int64_t num_frames, std::int64_t length, std::int64_t overlap);
+
+/// The same with `anchor = "private"`: slice s > 0 keeps a frame 0 of its own, the latent frame num_frames + s - 1, which is never shown. Slices then form a
+/// chain: only neighbours share frames.
+[[nodiscard]] Slices with_private_anchors(Slices slices, std::int64_t num_frames);
 
 /// Blending weight of each slot: a triangle, min(u, 2 - u) with u = (slot + 1/2) * 2 / length.
 [[nodiscard]] std::vector<float> slot_weights(std::int64_t length);

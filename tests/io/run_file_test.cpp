@@ -71,6 +71,7 @@ RunHeader small_header() {
             .input_digest = "fedcba9876543210fedcba9876543210",
             .weights = {{"unet/model.safetensors", "11aa"}, {"vae=v2.bin", "22bb"}},
             .steps = 25,
+            .clip_frames = 4,
             .shape = {.frames = 5, .channels = 4, .height = 6, .width = 7}};
 }
 
@@ -175,7 +176,7 @@ TEST(RunFile, H5dumpReadsItEvenWhileItIsOpenForWriting) {
     run.save(3, latents_of(3));
     const auto structure = output_of("h5dump -B -H -p " + path.string());
     for (const char* name :
-         {"/", "latents", "stamps", "commit", "phase", "plan", "starts", "settings", "numerics_key", "input_digest", "weights", "steps", "layout_version"})
+         {"/", "latents", "stamps", "commit", "phase", "plan", "starts", "settings", "numerics_key", "input_digest", "weights", "steps", "clip_frames", "layout_version"})
         EXPECT_THAT(structure, HasSubstr(cat("\"", name, "\""))) << structure;
     EXPECT_THAT(structure, AllOf(HasSubstr("( 2, 5, 4, 6, 7 )"), HasSubstr("SUPERBLOCK_VERSION 0"), HasSubstr("CONTIGUOUS"), Not(HasSubstr("CHUNKED"))));
     EXPECT_THAT(output_of("h5dump -d /settings " + path.string()), HasSubstr("steps = 25"));
@@ -499,8 +500,8 @@ TEST(RunFile, WhatIsNoRunFileIsRefusedWithWhatToDo) {
         std::filesystem::copy_file(good, folder / name);
         return folder / name;
     };
-    poke_word(copy("newer.h5"), offset_of(good, "/layout_version"), 2);
-    refused("newer.h5", "has layout version 2, this weft reads version 1; use the newer weft");
+    poke_word(copy("newer.h5"), offset_of(good, "/layout_version"), 3);
+    refused("newer.h5", "has layout version 3, this weft reads version 2; use the newer weft");
     poke_word(copy("zero.h5"), offset_of(good, "/layout_version"), 0);
     refused("zero.h5", "has layout version 0");
     std::filesystem::resize_file(copy("cut.h5"), std::filesystem::file_size(good) / 2);

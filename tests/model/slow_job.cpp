@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace weft::model::mimicmotion {
 namespace {
@@ -97,7 +98,9 @@ class SlowJob {
         out_["slot_weights"] = at::tensor(weights_);
         out_["pose_features"] =
             at::full({settings_.num_frames, folder_.config().unet.channels.front(), settings_.height / 8, settings_.width / 8}, std::nan(""), at::kFloat);
-        const auto latents = family_->initial_latents();
+        std::vector<std::int64_t> all(static_cast<std::size_t>(settings_.num_frames));
+        std::iota(all.begin(), all.end(), 0);
+        const auto latents = family_->initial_latents(all);
         out_["initial_latents"] = latents.unsqueeze(0);
         family_->load_denoiser();
         return latents;
@@ -134,7 +137,7 @@ class SlowJob {
         if (pass.step == 0) out_[name + ".input"] = nchw(state.hidden).unsqueeze(0).clone();
         if (conditional) out_["pose_features"].index_copy_(0, at::tensor(frames, at::kLong), nchw(state.pose).to(at::kCPU, at::kFloat));
         for (const auto& unit : family_->units()) unit->run(state);
-        const auto v = family_->finish(state);
+        const auto v = family_->finish(state).to(at::kFloat);
         if (pass.step == 0) out_[name] = v.unsqueeze(0);
         return v;
     }

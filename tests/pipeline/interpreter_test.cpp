@@ -3,13 +3,16 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/stop.hpp"
+#include "pipeline/saver.hpp"
 
 #include <gtest/gtest.h>
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,7 +23,6 @@ namespace {
 /// Writes down what it is asked to do; its latents are the number of complete steps.
 class Recorder final : public Denoiser {
   public:
-    explicit Recorder(std::size_t elements) : elements_{elements} {}
     void compute(const plan::Task& task) override {
         calls.push_back("compute " + std::to_string(task.pass.step) + "." + std::to_string(task.pass.slice));
         if (static_cast<std::int64_t>(calls.size()) == raise_at) std::raise(SIGUSR1);
@@ -29,13 +31,19 @@ class Recorder final : public Denoiser {
         calls.push_back("advance " + std::to_string(advance.step));
         done_ = static_cast<float>(advance.step + 1);
     }
-    [[nodiscard]] std::vector<float> latents() const override { return std::vector<float>(elements_, done_); }
+    comm::Buffer pack(const plan::Message& /*message*/) override { return {}; }
+    comm::Buffer room(const plan::Message& /*message*/) override { return {}; }
+    void take(const plan::Message& /*message*/, const comm::Buffer& /*buffer*/) override {}
+    comm::Buffer latents(const plan::FrameRanges& frames) const override {
+        auto buffer = comm::make_buffer(static_cast<std::size_t>(4 * plan::count(frames)) * sizeof(float));
+        std::ranges::fill(std::span(reinterpret_cast<float*>(buffer.bytes.data()), buffer.bytes.size() / sizeof(float)), done_);
+        return buffer;
+    }
 
     std::vector<std::string> calls;
     std::int64_t raise_at = -1;
 
   private:
-    std::size_t elements_;
     float done_ = 0;
 };
 
@@ -43,48 +51,66 @@ class InterpreterTest : public testing::Test {
   protected:
     InterpreterTest() : folder_{std::filesystem::temp_directory_path() / ("weft_interpreter_" + std::to_string(::getpid()))} {
         std::filesystem::create_directories(folder_);
-        plan_.num_frames = 2;
+        Settings settings;
+        settings.video = {.width = 64, .height = 64};
+        settings.sampling.guidance = {1.0, 1.0};
+        settings.sampling.steps = 3;
+        plan_ = plan::make_plan(settings, 1, {.num_units = 1});
         plan_.latent_height = plan_.latent_width = 1;
-        plan_.slices = {{{0, 1}}};
-        plan_.guided = false;
-        plan_.steps = 3;
-        plan_.num_units = 1;
     }
     ~InterpreterTest() override { std::filesystem::remove_all(folder_); }
 
     io::RunFile new_run_file() const {
         io::RunHeader header;
         header.steps = plan_.steps;
-        header.shape = {plan_.num_frames, plan_.latent_channels, plan_.latent_height, plan_.latent_width};
+        header.clip_frames = plan_.num_frames;
+        header.shape = {plan_.num_latents, plan_.latent_channels, plan_.latent_height, plan_.latent_width};
         return io::RunFile::create(folder_ / "run.h5", header);
+    }
+
+    /// The whole program of a lone rank.
+    void run(Recorder& recorder, io::RunFile& file, double save_every_s) {
+        comm::Transport transport(comm::make_solo_link, {});
+        Saver saver(file, plan_, 0, save_every_s, events_);
+        Interpreter interpreter(recorder, transport, plan_, &saver, events_, progress_);
+        try {
+            interpreter.run(plan::compile(plan_, 0).front());
+        } catch (...) {
+            saver.finish_early();
+            steps_done_ = saver.steps_done();
+            throw;
+        }
+        last_ = saver.finish();
+        steps_done_ = saver.steps_done();
     }
 
     std::filesystem::path folder_;
     plan::Plan plan_;
     Events events_;
     Progress progress_{"denoise", 3, [] { return std::int64_t{0}; }};
+    HostLatents last_;
+    std::int64_t steps_done_ = -1;
 };
 
 }  // namespace
 
 TEST_F(InterpreterTest, ExecutesTheProgramInItsOrderAndSavesEveryStep) {
     auto file = new_run_file();
-    Recorder recorder(8);
-    Interpreter interpreter(recorder, file, plan_, 0, events_, progress_);
-    interpreter.run(plan::make_program(plan_, 0));
+    Recorder recorder;
+    run(recorder, file, 0);
     EXPECT_EQ(recorder.calls, (std::vector<std::string>{"compute 0.0", "advance 0", "compute 1.0", "advance 1", "compute 2.0", "advance 2"}));
     const auto saved = file.newest();
     ASSERT_TRUE(saved.has_value());
     EXPECT_EQ(saved->step, 3);
     EXPECT_EQ(saved->latents, std::vector<float>(8, 3.0F));
-    EXPECT_EQ(interpreter.steps_done(), 3);
+    EXPECT_EQ(*last_, saved->latents);
+    EXPECT_EQ(steps_done_, 3);
 }
 
 TEST_F(InterpreterTest, SavesTheLastStepHoweverRareSavesAre) {
     auto file = new_run_file();
-    Recorder recorder(8);
-    Interpreter interpreter(recorder, file, plan_, 1e6, events_, progress_);
-    interpreter.run(plan::make_program(plan_, 0));
+    Recorder recorder;
+    run(recorder, file, 1e6);
     EXPECT_EQ(file.newest_step(), 3);
 }
 
@@ -93,13 +119,12 @@ TEST_F(InterpreterTest, AStopSavesTheNewestCompleteStepAndEndsWithCode75) {
     const auto in_child = [this] {
         stop::watch_signals();
         auto file = new_run_file();
-        Recorder recorder(8);
+        Recorder recorder;
         recorder.raise_at = 5;  // in the pass of step 2
-        Interpreter interpreter(recorder, file, plan_, 1e6, events_, progress_);
         try {
-            interpreter.run(plan::make_program(plan_, 0));
+            run(recorder, file, 1e6);
         } catch (const Error& error) {
-            std::_Exit(error.code() == ExitCode::stopped && file.newest_step() == 2 && file.newest()->latents.front() == 2.0F ? 42 : 1);
+            std::_Exit(error.code() == ExitCode::stopped && steps_done_ == 2 && file.newest_step() == 2 && file.newest()->latents.front() == 2.0F ? 42 : 1);
         }
         std::_Exit(2);
     };

@@ -32,12 +32,13 @@ class MimicMotion final : public Family {
           embedding_{folder.config().unet} {}
 
     void encode(const at::Tensor& reference) override;
-    at::Tensor initial_latents() override;
+    at::Tensor initial_latents(const std::vector<std::int64_t>& frames) override;
     void load_denoiser() override;
     void drop_denoiser() override;
     const Units& units() const override { return units_; }
     PassState begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) override;
     at::Tensor finish(PassState& state) override;
+    c10::ScalarType prediction_type() const override { return settings_.dtype; }
     at::Tensor step(const at::Tensor& latents, const at::Tensor& prediction, std::int64_t step) const override {
         return sampler_.step(latents, prediction, step);
     }
@@ -83,11 +84,11 @@ void MimicMotion::encode(const at::Tensor& reference) {
     image_latents_ = encoder(on_device(vae_pixels(reference, settings_, config.vae.latent_channels)));
 }
 
-at::Tensor MimicMotion::initial_latents() {
+at::Tensor MimicMotion::initial_latents(const std::vector<std::int64_t>& frames) {
     const auto noise = draw_noise(settings_, folder_.config().vae.latent_channels).latents * static_cast<double>(sampler_.init_noise_sigma());
     const OwnedBy owner(Owner::latents);
-    const auto frames = at::arange(settings_.num_frames, at::TensorOptions{}.dtype(c10::kLong)).remainder(settings_.slice_length);
-    return noise.index_select(0, frames).to(device_);
+    const auto slots = at::tensor(frames, at::TensorOptions{}.dtype(c10::kLong)).remainder(settings_.slice_length);
+    return noise.index_select(0, slots).to(device_);
 }
 
 void MimicMotion::load_denoiser() {
@@ -150,7 +151,7 @@ PassState MimicMotion::begin(const plan::Pass& pass, const at::Tensor& latents, 
 at::Tensor MimicMotion::finish(PassState& state) {
     ensure(state.skips.empty() && !state.residual.defined(), "a pass ended with skips or a residual left over");
     const OwnedBy owner(Owner::latents);
-    return state.hidden.permute({0, 3, 1, 2}).to(c10::kFloat).contiguous();
+    return state.hidden.permute({0, 3, 1, 2}).contiguous();
 }
 
 void MimicMotion::load_decoder() {

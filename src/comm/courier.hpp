@@ -1,0 +1,129 @@
+#pragma once
+#include "comm/transport.hpp"
+#include "comm/watchman.hpp"
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <unordered_map>
+
+/// The communication thread. Internal to comm.
+namespace weft::comm {
+
+/// What the communication thread, posting threads and futures share; lives as long as a future does.
+struct Office {
+    std::mutex mutex;
+    std::condition_variable bell;  ///< rung for those who wait: a transfer or the job has ended, or a stop was asked for
+    std::condition_variable wake;  ///< rung for the communication thread
+    int waiting = 0;               ///< threads in Future::wait
+    std::optional<Verdict> over;   ///< the job cannot go on
+};
+
+struct Future::State {
+    std::shared_ptr<Office> office;
+    bool done = false;
+    std::string wrong;  ///< "" when it ended well
+};
+
+/// "rank 3 on node2: text"
+[[nodiscard]] std::string told(const Verdict& verdict);
+
+/// Runs the communication thread: it makes the link, calls it, and destroys it. The other calls are for other threads, and are quick unless said otherwise.
+class Courier {
+  public:
+    Courier(const std::function<std::unique_ptr<Link>()>& make_link, Watch watch);
+    ~Courier();
+    Courier(const Courier&) = delete;
+    Courier& operator=(const Courier&) = delete;
+
+    std::vector<Future> post(std::vector<Transfer> group);
+    void fail(ExitCode code, const std::string& text);  ///< returns when the job is over
+    int leave(int code);                                ///< returns when all have left, or the job is over
+    [[nodiscard]] Traffic traffic() const;
+    void set_stall_s(double seconds);
+    void set_on_verdict(std::function<void(const Verdict&)> on_verdict);
+
+    [[nodiscard]] const Identity& who() const { return all_[static_cast<std::size_t>(rank_)]; }
+    [[nodiscard]] const std::vector<Identity>& everyone() const { return all_; }
+    Pulse pulse;
+
+  private:
+    using Clock = std::chrono::steady_clock;
+    struct Entry {
+        Transfer transfer;
+        std::shared_ptr<Future::State> future;
+        double posted_s = 0;
+    };
+    /// A verdict that somebody else ought to carry out until then.
+    struct Due {
+        Verdict verdict;
+        double until_s = 0;
+    };
+
+    void run(const std::function<std::unique_ptr<Link>()>& make_link);
+    void turn(double now_s);
+    void take_posts(double now_s);
+    void start_what_may(double now_s);
+    void finish(double now_s);
+    void look_at_deadlines(double now_s);
+    void read_letters(double now_s);
+    void spread_stop();
+    void watch(double now_s);
+    void end_job(double now_s);
+    void leave_in_order();
+    void report(Verdict verdict, double now_s);
+    void decide(const Verdict& verdict);
+    void call_off(Verdict verdict);
+    void close_link(int code);
+    void drop_all(const std::string& why);
+    void tell_all(const std::string& letter);
+    [[nodiscard]] std::chrono::microseconds pause(double now_s, int waiting) const;
+    [[nodiscard]] double now() const { return std::chrono::duration<double>(Clock::now() - begin_).count(); }
+    [[nodiscard]] int num_ranks() const { return static_cast<int>(all_.size()); }
+
+    const Clock::time_point begin_ = Clock::now();
+    const std::shared_ptr<Office> office_ = std::make_shared<Office>();
+
+    // Written before the constructor returns.
+    std::vector<Identity> all_;
+    int rank_ = 0;
+    std::exception_ptr no_start_;
+
+    // Under the office's mutex.
+    bool started_ = false;
+    bool quit_ = false;
+    std::deque<Entry> posts_;
+    std::optional<Verdict> failing_;
+    std::optional<int> leaving_;
+    std::optional<int> left_;
+    Traffic traffic_;
+    Watch watch_;
+
+    // The communication thread's own.
+    std::unique_ptr<Link> link_;
+    std::optional<Watchman> watchman_;
+    std::unordered_map<int, std::deque<Entry>> held_sends_;  // by peer: not ready yet, or behind one that is not
+    std::unordered_map<Link::Ticket, Entry> in_flight_;
+    std::vector<Link::Ended> ended_;
+    std::uint64_t moved_ = 0;
+    int deadlines_ = 0;  // transfers not ended that have one
+    double moved_s_ = 0;
+    double turned_s_ = 0;
+    double beat_s_ = -1e9;
+    bool stop_told_ = false;
+    bool leave_told_ = false;
+    std::vector<bool> has_left_;   // rank 0: who said so
+    std::optional<int> all_left_;  // rank 0's exit code
+    std::optional<Due> reported_;
+    std::optional<Due> sentence_;
+    bool closed_ = false;
+    bool broken_ = false;
+
+    std::thread thread_;
+};
+
+}  // namespace weft::comm

@@ -1,0 +1,345 @@
+#include "base/error.hpp"
+#include "base/handle.hpp"
+#include "base/text.hpp"
+#include "comm/link.hpp"
+#include "comm/tag.hpp"
+
+#include <mpi.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstring>
+#include <deque>
+#include <limits>
+#include <list>
+#include <source_location>
+#include <thread>
+
+namespace weft::comm {
+
+namespace {
+
+std::string error_text(int code) {
+    std::array<char, MPI_MAX_ERROR_STRING> text{};
+    int length = 0;
+    if (MPI_Error_string(code, text.data(), &length) != MPI_SUCCESS) return cat("error ", code);
+    return {text.data(), static_cast<std::size_t>(length)};
+}
+
+void check(int code, std::string_view doing, const std::source_location& at = std::source_location::current()) {
+    if (code == MPI_SUCCESS) return;
+    throw Error(ExitCode::rank_failed, cat("MPI failed while ", doing, ": ", error_text(code), " (mpi_link.cpp:", at.line(), ")"));
+}
+
+struct TypeTraits {
+    using Raw = MPI_Datatype;
+    static Raw null() { return MPI_DATATYPE_NULL; }
+    static void close(Raw raw) noexcept { MPI_Type_free(&raw); }
+};
+
+/// A message's length as MPI 3 can say it: counts are ints, so what is longer than 2 GiB is one element of a type made for it.
+struct Shape {
+    explicit Shape(std::size_t bytes) {
+        if (bytes <= static_cast<std::size_t>(std::numeric_limits<int>::max())) {
+            count = static_cast<int>(bytes);
+            return;
+        }
+        constexpr std::size_t block = std::size_t{1} << 20;
+        const std::size_t blocks = bytes / block;
+        ensure(blocks <= static_cast<std::size_t>(std::numeric_limits<int>::max()), "a message of more than 2 PiB");
+        MPI_Datatype raw = MPI_DATATYPE_NULL;
+        check(MPI_Type_contiguous(static_cast<int>(block), MPI_BYTE, &raw), "making a type");
+        const Handle<TypeTraits> mebibyte{raw};
+        const std::array<int, 2> lengths{static_cast<int>(blocks), static_cast<int>(bytes % block)};
+        const std::array<MPI_Aint, 2> at{0, static_cast<MPI_Aint>(blocks * block)};
+        const std::array<MPI_Datatype, 2> types{mebibyte.get(), MPI_BYTE};
+        check(MPI_Type_create_struct(2, lengths.data(), at.data(), types.data(), &raw), "making a type");
+        made = Handle<TypeTraits>{raw};
+        check(MPI_Type_commit(&raw), "making a type");
+    }
+    [[nodiscard]] MPI_Datatype type() const { return made ? made.get() : MPI_BYTE; }
+
+    int count = 1;
+    Handle<TypeTraits> made;
+};
+
+/// MPI from start to end. The order of the members of MpiLink puts it first and so ends MPI last, also when the link's constructor throws.
+class Session {
+  public:
+    Session() {
+        int provided = 0;
+        // The communication thread alone calls MPI, and it is the one that calls this.
+        check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "starting");
+        running_ = true;
+        // The default handler ends the process before anybody could say what was tried.
+        check(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "setting the error handler");
+        check(MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN), "setting the error handler");
+        if (provided < MPI_THREAD_FUNNELED)
+            refuse(cat("this MPI (", mpi_version(), ") has no support for threads (MPI_THREAD_FUNNELED), which weft needs; build weft against another one"));
+    }
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+    ~Session() {
+        if (running_) MPI_Finalize();
+    }
+    void end() {
+        running_ = false;
+        check(MPI_Finalize(), "ending");
+    }
+
+  private:
+    bool running_ = false;
+};
+
+class MpiLink final : public Link {
+  public:
+    MpiLink();
+
+    const std::vector<Identity>& everyone() const override { return all_; }
+    const Identity& who() const override { return all_[static_cast<std::size_t>(rank_)]; }
+    Ticket start_send(int to, Tag tag, std::span<const std::byte> bytes) override;
+    Ticket start_receive(int from, Tag tag, std::span<std::byte> bytes) override;
+    void poll(std::vector<Ended>& ended) override;
+    void post_letter(int to, const std::string& text) override;
+    std::optional<Letter> next_letter() override;
+    void close() override;
+    void abort(int code) override;
+    std::optional<int> aborted() const override { return {}; }  // nobody lives to ask
+
+  private:
+    struct Running {
+        Ticket ticket = 0;
+        bool receives = false;
+        int tag = 0;  // packed
+        std::size_t bytes = 0;
+        Shape shape;
+    };
+    struct SentLetter {
+        std::string text;
+        MPI_Request request = MPI_REQUEST_NULL;
+    };
+    struct ComingLetter {
+        Letter letter;
+        MPI_Request request = MPI_REQUEST_NULL;
+    };
+
+    [[nodiscard]] std::string whats_wrong(const Running& running, const MPI_Status& status) const;
+    void move_letters();
+
+    Session session_;
+    MPI_Comm data_ = MPI_COMM_NULL;  // MPI_Finalize frees them: before, a transfer that was dropped would keep MPI_Comm_free waiting
+    MPI_Comm letters_ = MPI_COMM_NULL;
+    int rank_ = 0;
+    int item_bits_ = max_item_bits;
+    std::vector<Identity> all_;
+    Ticket next_ticket_ = 1;
+    std::vector<MPI_Request> requests_;
+    std::vector<Running> running_;  // by the same index
+    std::list<SentLetter> sent_;
+    std::deque<ComingLetter> coming_;
+};
+
+MpiLink::MpiLink() {
+    int size = 0;
+    check(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "asking for the rank");
+    check(MPI_Comm_size(MPI_COMM_WORLD, &size), "asking for the number of ranks");
+    if (const int told = launched_ranks(); size == 1 && told > 1)
+        refuse(cat(launcher(), " started ", told, " ranks, but MPI (", mpi_version(), ") sees only one: each would run the whole job.\n",
+                   "  The launcher is of another MPI than weft was built with, or speaks another protocol: use that MPI's own mpirun, or srun --mpi=pmix."));
+    check(MPI_Comm_dup(MPI_COMM_WORLD, &data_), "making a communicator");
+    check(MPI_Comm_dup(MPI_COMM_WORLD, &letters_), "making a communicator");
+
+    int* upper = nullptr;
+    int found = 0;
+    check(MPI_Comm_get_attr(data_, MPI_TAG_UB, static_cast<void*>(&upper), &found), "asking for the largest tag");
+    const int largest = found != 0 ? *upper : 32767;  // that much the standard promises
+    while (((1LL << (kind_bits + item_bits_)) - 1) > largest) --item_bits_;
+
+    struct Card {
+        std::array<char, 256> host;
+        int node_rank;
+        int node_size;
+        int pid;
+    };
+    Card mine{};
+    const auto host = this_host();
+    std::memcpy(mine.host.data(), host.data(), std::min(host.size(), mine.host.size() - 1));
+    mine.pid = ::getpid();
+    MPI_Comm node = MPI_COMM_NULL;
+    if (MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &node) == MPI_SUCCESS && node != MPI_COMM_NULL) {
+        check(MPI_Comm_rank(node, &mine.node_rank), "asking for the rank on this host");
+        check(MPI_Comm_size(node, &mine.node_size), "asking for the ranks on this host");
+        check(MPI_Comm_free(&node), "freeing a communicator");
+    }
+    std::vector<Card> cards(static_cast<std::size_t>(size));
+    check(MPI_Allgather(&mine, sizeof(Card), MPI_BYTE, cards.data(), sizeof(Card), MPI_BYTE, data_), "asking who is who");
+    for (int rank = 0; rank < size; ++rank) {
+        const auto& card = cards[static_cast<std::size_t>(rank)];
+        all_.push_back({rank, size, card.host.data(), card.node_rank, card.node_size, card.pid});
+    }
+    if (std::any_of(all_.begin(), all_.end(), [](const Identity& one) { return one.node_size == 0; })) place_on_hosts(all_);
+}
+
+// Synchronous sends only: a send ends when its receive was started. So no bytes pile up in MPI's own buffers, however far a rank runs ahead, and a program
+// whose order is wrong hangs with small messages as well as with large ones, where tests see it.
+Link::Ticket MpiLink::start_send(int to, Tag tag, std::span<const std::byte> bytes) {
+    Running running{next_ticket_++, false, packed(tag, item_bits_), bytes.size(), Shape{bytes.size()}};
+    MPI_Request request = MPI_REQUEST_NULL;
+    check(MPI_Issend(bytes.data(), running.shape.count, running.shape.type(), to, running.tag, data_, &request), cat("starting a send to rank ", to));
+    requests_.push_back(request);
+    running_.push_back(std::move(running));
+    return running_.back().ticket;
+}
+
+// Any tag: transfers match in order, and a tag that is not the expected one is to be found, not to be waited for.
+Link::Ticket MpiLink::start_receive(int from, Tag tag, std::span<std::byte> bytes) {
+    Running running{next_ticket_++, true, packed(tag, item_bits_), bytes.size(), Shape{bytes.size()}};
+    MPI_Request request = MPI_REQUEST_NULL;
+    check(MPI_Irecv(bytes.data(), running.shape.count, running.shape.type(), from, MPI_ANY_TAG, data_, &request), cat("starting a receive from rank ", from));
+    requests_.push_back(request);
+    running_.push_back(std::move(running));
+    return running_.back().ticket;
+}
+
+std::string MpiLink::whats_wrong(const Running& running, const MPI_Status& status) const {
+    const bool too_long = [&] {
+        int kind = MPI_SUCCESS;
+        if (status.MPI_ERROR != MPI_SUCCESS) MPI_Error_class(status.MPI_ERROR, &kind);
+        return kind == MPI_ERR_TRUNCATE;
+    }();
+    if (status.MPI_ERROR != MPI_SUCCESS && !too_long) return cat("MPI failed: ", error_text(status.MPI_ERROR));
+    if (!running.receives) return {};
+    MPI_Count got = 0;
+    check(MPI_Get_elements_x(&status, running.shape.type(), &got), "asking for the length of a message");
+    if (!too_long && status.MPI_TAG == running.tag && static_cast<std::size_t>(got) == running.bytes) return {};
+    // MPI need not tell the length of what it cut off.
+    const auto size = too_long && static_cast<std::size_t>(got) <= running.bytes ? cat("more than ", running.bytes, " bytes") : cat(got, " bytes");
+    return disagreement(described(status.MPI_TAG, size, item_bits_), described(running.tag, cat(running.bytes, " bytes"), item_bits_));
+}
+
+void MpiLink::poll(std::vector<Ended>& ended) {
+    move_letters();
+    if (requests_.empty()) return;
+    // Made each time: the vectors are short, and no state is left behind when something throws.
+    std::vector<int> which(requests_.size());
+    std::vector<MPI_Status> statuses(requests_.size());
+    for (auto& status : statuses) status.MPI_ERROR = MPI_SUCCESS;  // set by MPI only where something went wrong
+    int count = 0;
+    const int code = MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count, which.data(), statuses.data());
+    const bool in_status = code == MPI_ERR_IN_STATUS;
+    if (!in_status) check(code, "looking after transfers");
+    if (count == MPI_UNDEFINED || count == 0) return;
+    which.resize(static_cast<std::size_t>(count));
+    for (std::size_t i = 0; i < which.size(); ++i) {
+        const auto& running = running_[static_cast<std::size_t>(which[i])];
+        if (!in_status) statuses[i].MPI_ERROR = MPI_SUCCESS;
+        ended.push_back({running.ticket, whats_wrong(running, statuses[i])});
+    }
+    std::sort(which.begin(), which.end(), std::greater<>{});
+    for (const int at : which) {
+        requests_.erase(requests_.begin() + at);
+        running_.erase(running_.begin() + at);
+    }
+}
+
+void MpiLink::post_letter(int to, const std::string& text) {
+    auto& letter = sent_.emplace_back(SentLetter{text, MPI_REQUEST_NULL});
+    check(MPI_Isend(letter.text.data(), static_cast<int>(letter.text.size()), MPI_CHAR, to, 0, letters_, &letter.request),
+          cat("sending a letter to rank ", to));
+}
+
+void MpiLink::move_letters() {
+    for (auto letter = sent_.begin(); letter != sent_.end();) {
+        int done = 0;
+        check(MPI_Test(&letter->request, &done, MPI_STATUS_IGNORE), "sending letters");
+        letter = done != 0 ? sent_.erase(letter) : std::next(letter);
+    }
+    while (true) {
+        int found = 0;
+        MPI_Message message = MPI_MESSAGE_NULL;
+        MPI_Status status{};
+        check(MPI_Improbe(MPI_ANY_SOURCE, 0, letters_, &found, &message, &status), "looking for letters");
+        if (found == 0) return;
+        int length = 0;
+        check(MPI_Get_count(&status, MPI_CHAR, &length), "looking for letters");
+        auto& coming = coming_.emplace_back(ComingLetter{{status.MPI_SOURCE, std::string(static_cast<std::size_t>(length), ' ')}, MPI_REQUEST_NULL});
+        // Not MPI_Mrecv: a sender that is stopped in the middle of a long letter must not hold this thread.
+        check(MPI_Imrecv(coming.letter.text.data(), length, MPI_CHAR, &message, &coming.request), "receiving a letter");
+    }
+}
+
+std::optional<Letter> MpiLink::next_letter() {
+    std::vector<int> held;  // ranks of which an earlier letter is still on its way
+    for (auto coming = coming_.begin(); coming != coming_.end(); ++coming) {
+        if (std::find(held.begin(), held.end(), coming->letter.from) != held.end()) continue;
+        int done = 0;
+        check(MPI_Test(&coming->request, &done, MPI_STATUS_IGNORE), "receiving letters");
+        if (done == 0) {
+            held.push_back(coming->letter.from);
+            continue;
+        }
+        Letter letter = std::move(coming->letter);
+        coming_.erase(coming);
+        return letter;
+    }
+    return {};
+}
+
+void MpiLink::close() {
+    using namespace std::chrono_literals;
+    const auto patience = [](auto done) {
+        for (int i = 0; i < 1000 && !done(); ++i) std::this_thread::sleep_for(1ms);
+    };
+    patience([&] {
+        move_letters();
+        return sent_.empty();
+    });
+    for (std::size_t i = 0; i < requests_.size(); ++i)
+        if (running_[i].receives) check(MPI_Cancel(&requests_[i]), "dropping a receive");
+    // A receive that was cancelled ends at once, unless its bytes are already on their way.
+    patience([&] {
+        bool all = true;
+        for (std::size_t i = 0; i < requests_.size(); ++i) {
+            int done = 1;
+            if (running_[i].receives && requests_[i] != MPI_REQUEST_NULL) MPI_Test(&requests_[i], &done, MPI_STATUS_IGNORE);
+            all = all && done != 0;
+        }
+        return all;
+    });
+    // Open MPI cannot cancel sends, and MPI_Finalize does not wait for those that were freed.
+    for (auto& request : requests_)
+        if (request != MPI_REQUEST_NULL) MPI_Request_free(&request);
+    requests_.clear();
+    running_.clear();  // their types go before MPI does
+    session_.end();
+}
+
+void MpiLink::abort(int code) {
+    // Should the launcher not answer, at least this process ends, and the launcher finds that.
+    std::thread([code] {
+        std::this_thread::sleep_for(std::chrono::seconds{5});
+        ::_exit(code);
+    }).detach();
+    MPI_Abort(MPI_COMM_WORLD, code);
+    ::_exit(code);
+}
+
+}  // namespace
+
+std::unique_ptr<Link> make_mpi_link() {
+    return std::make_unique<MpiLink>();
+}
+
+std::string mpi_version() {
+    std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+    int length = 0;
+    if (MPI_Get_library_version(text.data(), &length) != MPI_SUCCESS) return "MPI";
+    std::string version{text.data(), static_cast<std::size_t>(length)};
+    version.resize(std::min(version.size(), version.find_first_of(",\n")));  // "Open MPI v4.1.4, package: Debian OpenMPI, ident: ..."
+    std::replace(version.begin(), version.end(), '\t', ' ');
+    return version;
+}
+
+}  // namespace weft::comm

@@ -1,0 +1,276 @@
+#include "comm/transport.hpp"
+
+#include "base/stop.hpp"
+#include "base/text.hpp"
+#include "comm/courier.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <new>
+#include <set>
+
+namespace weft::comm {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int text_kind = 15;
+
+/// The compute thread waits for other ranks in this scope.
+class Waiting {
+  public:
+    Waiting(Pulse& pulse, std::string what) : pulse_{pulse}, before_{pulse.read()} { pulse_.waiting(std::move(what)); }
+    Waiting(const Waiting&) = delete;
+    Waiting& operator=(const Waiting&) = delete;
+    ~Waiting() {
+        switch (before_.activity) {
+            case Pulse::Activity::idle: pulse_.idle(); break;
+            case Pulse::Activity::working: pulse_.working(before_.what, before_.expected_s); break;
+            case Pulse::Activity::waiting: pulse_.waiting(before_.what); break;
+        }
+    }
+
+  private:
+    Pulse& pulse_;
+    Pulse::Reading before_;
+};
+
+Buffer buffer_with(const void* bytes, std::size_t size) {
+    auto buffer = make_buffer(size);
+    if (size > 0) std::memcpy(buffer.bytes.data(), bytes, size);
+    return buffer;
+}
+
+}  // namespace
+
+Buffer make_buffer(std::size_t bytes) {
+    constexpr std::align_val_t border{64};
+    const std::shared_ptr<void> keeper{::operator new(std::max<std::size_t>(bytes, 1), border), [](void* raw) { ::operator delete(raw, border); }};
+    return {{static_cast<std::byte*>(keeper.get()), bytes}, keeper, {}};
+}
+
+Future::Future() = default;
+Future::Future(std::shared_ptr<State> state) : state_{std::move(state)} {}
+
+bool Future::ready() const {
+    if (!state_) return true;
+    const std::lock_guard lock{state_->office->mutex};
+    return state_->done;
+}
+
+void Future::wait() const {
+    if (!state_) return;
+    auto& office = *state_->office;
+    std::unique_lock lock{office.mutex};
+    ++office.waiting;
+    office.bell.wait(lock, [&] { return state_->done || office.over || stop::requested(); });
+    --office.waiting;
+    if (state_->done && state_->wrong.empty()) return;
+    if (state_->done) throw Error(ExitCode::rank_failed, state_->wrong);
+    if (office.over) throw Error(ExitCode::rank_failed, told(*office.over));
+    lock.unlock();
+    stop::here_if_requested();
+    wait();  // the request was taken back
+}
+
+bool Future::wait_for(double seconds) const {
+    if (!state_) return true;
+    auto& office = *state_->office;
+    std::unique_lock lock{office.mutex};
+    ++office.waiting;
+    office.bell.wait_for(lock, std::chrono::duration<double>{seconds}, [&] { return state_->done || office.over; });
+    --office.waiting;
+    return state_->done && state_->wrong.empty();
+}
+
+Traffic::Count Traffic::of_kind(int kind) const {
+    Count sum;
+    for (const auto& [key, count] : sent) {
+        if (key.first != kind) continue;
+        sum.messages += count.messages;
+        sum.bytes += count.bytes;
+    }
+    return sum;
+}
+
+struct Transport::State {
+    State(const std::function<std::unique_ptr<Link>()>& make_link, Watch watch) : courier{make_link, std::move(watch)} {}
+    Courier courier;
+    std::int64_t texts = 0;  // gathers and broadcasts until now: a tag that tells them apart
+};
+
+Transport::Transport(const std::function<std::unique_ptr<Link>()>& make_link, Watch watch) : state_{std::make_unique<State>(make_link, std::move(watch))} {}
+Transport::~Transport() = default;
+
+const Identity& Transport::who() const {
+    return state_->courier.who();
+}
+const std::vector<Identity>& Transport::everyone() const {
+    return state_->courier.everyone();
+}
+
+std::vector<Future> Transport::post(std::vector<Transfer> group) {
+    return state_->courier.post(std::move(group));
+}
+
+Future Transport::send(int to, Tag tag, Buffer buffer, std::string what) {
+    std::vector<Transfer> group;
+    group.push_back({Transfer::Direction::send, to, tag, std::move(buffer), std::move(what), 0});
+    return post(std::move(group)).front();
+}
+
+Future Transport::receive(int from, Tag tag, Buffer into, std::string what) {
+    std::vector<Transfer> group;
+    group.push_back({Transfer::Direction::receive, from, tag, std::move(into), std::move(what), 0});
+    return post(std::move(group)).front();
+}
+
+// A text travels as its length, then its bytes.
+std::vector<std::string> Transport::gather(const std::string& mine) {
+    const std::int64_t number = state_->texts++;
+    const Tag length_tag{text_kind, 2 * number};
+    const Tag body_tag{text_kind, 2 * number + 1};
+    const std::string what = cat("gathered text ", number);
+    const Waiting waiting{pulse(), cat("all ranks, ", what)};
+    if (!speaks()) {
+        const std::uint64_t length = mine.size();
+        const auto first = send(0, length_tag, buffer_with(&length, sizeof length), what);
+        const auto second = send(0, body_tag, buffer_with(mine.data(), mine.size()), what);
+        first.wait();
+        second.wait();
+        return {};
+    }
+    const auto size = everyone().size();
+    std::vector<Buffer> buffers(size);
+    std::vector<Future> futures(size);
+    const auto receive_all = [&](Tag tag, const auto& bytes_of) {
+        for (std::size_t rank = 1; rank < size; ++rank) {
+            buffers[rank] = make_buffer(bytes_of(rank));
+            futures[rank] = receive(static_cast<int>(rank), tag, buffers[rank], what);
+        }
+        for (const auto& future : futures) future.wait();
+    };
+    receive_all(length_tag, [](std::size_t) { return sizeof(std::uint64_t); });
+    std::vector<std::uint64_t> lengths(size);
+    for (std::size_t rank = 1; rank < size; ++rank) std::memcpy(&lengths[rank], buffers[rank].bytes.data(), sizeof(std::uint64_t));
+    receive_all(body_tag, [&](std::size_t rank) { return lengths[rank]; });
+    std::vector<std::string> all(size);
+    all[0] = mine;
+    for (std::size_t rank = 1; rank < size; ++rank) all[rank].assign(reinterpret_cast<const char*>(buffers[rank].bytes.data()), lengths[rank]);
+    return all;
+}
+
+std::string Transport::broadcast(const std::string& text) {
+    const std::int64_t number = state_->texts++;
+    const Tag length_tag{text_kind, 2 * number};
+    const Tag body_tag{text_kind, 2 * number + 1};
+    const std::string what = cat("broadcast text ", number);
+    const Waiting waiting{pulse(), cat(speaks() ? "all ranks, " : "rank 0, ", what)};
+    if (speaks()) {
+        const std::uint64_t length = text.size();
+        const auto length_buffer = buffer_with(&length, sizeof length);
+        const auto body = buffer_with(text.data(), text.size());
+        std::vector<Future> futures;
+        for (std::size_t rank = 1; rank < everyone().size(); ++rank) {
+            futures.push_back(send(static_cast<int>(rank), length_tag, length_buffer, what));
+            futures.push_back(send(static_cast<int>(rank), body_tag, body, what));
+        }
+        for (const auto& future : futures) future.wait();
+        return text;
+    }
+    std::uint64_t length = 0;
+    const auto length_buffer = make_buffer(sizeof length);
+    receive(0, length_tag, length_buffer, what).wait();
+    std::memcpy(&length, length_buffer.bytes.data(), sizeof length);
+    const auto body = make_buffer(length);
+    receive(0, body_tag, body, what).wait();
+    return {reinterpret_cast<const char*>(body.bytes.data()), length};
+}
+
+void Transport::barrier() {
+    static_cast<void>(gather(""));
+    static_cast<void>(broadcast(""));
+}
+
+Traffic Transport::traffic() const {
+    return state_->courier.traffic();
+}
+Pulse& Transport::pulse() {
+    return state_->courier.pulse;
+}
+void Transport::set_stall_s(double seconds) {
+    state_->courier.set_stall_s(seconds);
+}
+void Transport::set_on_verdict(std::function<void(const Verdict&)> on_verdict) {
+    state_->courier.set_on_verdict(std::move(on_verdict));
+}
+void Transport::fail(ExitCode code, const std::string& text) {
+    state_->courier.fail(code, text);
+}
+int Transport::leave(int code) {
+    return state_->courier.leave(code);
+}
+
+std::unique_ptr<Transport> open_transport(Watch watch, std::string& reason) {
+    const auto started_by = launcher();
+    if (started_by.empty()) {
+        reason = "alone: no launcher (mpirun, srun) started this process";
+        return std::make_unique<Transport>(make_solo_link, std::move(watch));
+    }
+    auto transport = std::make_unique<Transport>(make_mpi_link, std::move(watch));
+    std::set<std::string> hosts;
+    for (const auto& one : transport->everyone()) hosts.insert(one.host);
+    const auto ranks = transport->everyone().size();
+    reason = cat("MPI (", mpi_version(), "), ", ranks, ranks == 1 ? " rank on " : " ranks on ", hosts.size(), hosts.size() == 1 ? " host" : " hosts",
+                 ", started by ", started_by);
+    return transport;
+}
+
+void together(Transport& transport, const std::function<void()>& work) {
+    Json mine{{"code", 0}, {"text", ""}};
+    const auto note = [&](ExitCode code, const char* text) { mine = {{"code", static_cast<int>(code)}, {"text", text}}; };
+    try {
+        work();
+    } catch (const Error& error) {
+        note(error.code(), error.what());
+    } catch (const std::exception& error) {
+        note(ExitCode::failure, error.what());
+    }
+    const auto dumped = [](const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); };
+    const auto all = transport.gather(dumped(mine));
+    Json sum{{"code", 0}, {"text", ""}, {"culprit", ""}};
+    std::vector<std::pair<std::string, std::vector<std::string>>> texts;  // each with the names of its ranks
+    std::size_t failed = 0;
+    for (std::size_t rank = 0; rank < all.size(); ++rank) {
+        const auto one = Json::parse(all[rank]);
+        if (one.at("code") == 0) continue;
+        const auto name = transport.everyone()[rank].name();
+        if (failed++ == 0) {
+            sum["code"] = one.at("code");
+            sum["culprit"] = name;
+        }
+        const auto text = one.at("text").get<std::string>();
+        const auto same = std::find_if(texts.begin(), texts.end(), [&](const auto& known) { return known.first == text; });
+        if (same == texts.end())
+            texts.emplace_back(text, std::vector{name});
+        else
+            same->second.push_back(name);
+    }
+    if (texts.size() == 1 && failed == all.size()) {
+        sum["culprit"] = "";
+        sum["text"] = texts.front().first;
+    } else {
+        std::vector<std::string> lines;
+        for (const auto& [text, names] : texts) lines.push_back(cat(join(names), ": ", text));
+        sum["text"] = join(lines, "\n");
+    }
+    const auto result = Json::parse(transport.broadcast(dumped(sum)));
+    if (result.at("code") == 0) return;
+    throw JobRefused(static_cast<ExitCode>(result.at("code").get<int>()), result.at("text").get<std::string>(), result.at("culprit").get<std::string>());
+}
+
+}  // namespace weft::comm

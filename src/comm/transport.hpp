@@ -1,0 +1,152 @@
+#pragma once
+#include "base/error.hpp"
+#include "comm/link.hpp"
+#include "comm/pulse.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+/// Moves bytes between ranks and watches over them. Knows neither what it carries nor why.
+namespace weft::comm {
+
+/// Bytes in host memory that a transfer reads or fills; they live as long as anyone holds the buffer, a transfer in flight included.
+/// Tensors on a GPU are staged through pinned memory by their owner (src/pipeline/staging.hpp), who says by `ready` when the copy has arrived.
+struct Buffer {
+    std::span<std::byte> bytes;
+    std::shared_ptr<void> keeper;
+    std::function<bool()> ready;  ///< asked by the communication thread before a send starts; empty: at once
+};
+
+/// Fresh bytes on a 64-byte border.
+[[nodiscard]] Buffer make_buffer(std::size_t bytes);
+
+struct Transfer {
+    enum class Direction { send, receive };
+    Direction direction = Direction::send;
+    int peer = 0;
+    Tag tag;
+    Buffer buffer;
+    std::string what;       ///< for messages: "step 3, slice 2, conditional: frames 70-74"
+    double deadline_s = 0;  ///< from posting to end; 0: none of its own (heartbeats and stall watch find what hangs)
+};
+
+/// The end of a transfer. Copies share it.
+class Future {
+  public:
+    Future();  ///< has ended
+    [[nodiscard]] bool ready() const;
+
+    /// Waits for the end. Throws what failed: the transfer (exit code 4), the job (exit code 4), or the request to stop (exit code 75).
+    void wait() const;
+
+    /// Waits at most so long, also while the job stops; true when the transfer has ended well.
+    [[nodiscard]] bool wait_for(double seconds) const;
+
+    struct State;
+    explicit Future(std::shared_ptr<State> state);
+
+  private:
+    std::shared_ptr<State> state_;
+};
+
+/// How a job that cannot go on ended, and by whom.
+struct Verdict {
+    ExitCode code = ExitCode::rank_failed;
+    std::string culprit;  ///< "rank 3 on node2"
+    std::string text;
+};
+
+struct Watch {
+    double beat_s = 2;      ///< between two heartbeats
+    double silent_s = 11;   ///< without a heartbeat: dead or stopped. Found within 15 s
+    double stall_s = 30;    ///< watchdog.stall_s: no progress for max(stall_s, 10 x expected) is a stall; 20 x stall_s where nothing is expected yet
+    double all_wait_s = 0;  ///< every rank waits and nothing moves: a deadlock after so long; 0: 2 x max(stall_s, 30)
+    double grace_s = 5;     ///< from a report to the end of the process
+    /// Called once, by the communication thread of the rank that ends the job (rank 0, or the lowest one alive), before it does.
+    std::function<void(const Verdict&)> on_verdict;
+};
+
+/// Bytes and number of messages that this rank has sent, by kind of tag and receiver.
+struct Traffic {
+    struct Count {
+        std::int64_t messages = 0;
+        std::int64_t bytes = 0;
+    };
+    std::map<std::pair<int, int>, Count> sent;  ///< (kind, to rank)
+    [[nodiscard]] Count of_kind(int kind) const;
+};
+
+/// The face of all transports: a communication thread over one Link. The compute thread posts transfers and waits on futures; a rank that computes for a
+/// minute still moves bytes, beats, and answers.
+///
+/// Control runs over letters, a star around rank 0: heartbeats, reports of failure, requests to stop, verdicts. A rank that fails, stalls, or falls silent
+/// ends the job: the rank that finds out writes the verdict (`Watch::on_verdict`) and aborts the link. Rank 0's silence is found by the others, of whom the
+/// lowest one alive speaks.
+class Transport {
+  public:
+    /// `make_link` is called by the communication thread, which owns the link. Throws what it throws.
+    Transport(const std::function<std::unique_ptr<Link>()>& make_link, Watch watch);
+    /// Without `leave`, as when an exception flies: the job is aborted if other ranks are there.
+    ~Transport();
+    Transport(const Transport&) = delete;
+    Transport& operator=(const Transport&) = delete;
+
+    [[nodiscard]] const Identity& who() const;
+    [[nodiscard]] const std::vector<Identity>& everyone() const;
+    [[nodiscard]] bool speaks() const { return who().rank == 0; }  ///< only rank 0 talks to the user and writes files
+
+    /// Posts transfers; never blocks. What is posted in one call is one group: its members may cross those of the peers' groups (NCCL wants to know).
+    /// Between two ranks, both sides post the transfers of each direction in the same order. Thread-safe.
+    std::vector<Future> post(std::vector<Transfer> group);
+    Future send(int to, Tag tag, Buffer buffer, std::string what);
+    Future receive(int from, Tag tag, Buffer into, std::string what);
+
+    /// Small texts over the same transfers. All ranks call them in the same order, from one thread; they wait.
+    [[nodiscard]] std::vector<std::string> gather(const std::string& mine);  ///< at rank 0 all texts by rank; elsewhere none
+    [[nodiscard]] std::string broadcast(const std::string& text);            ///< rank 0's text
+    void barrier();
+
+    [[nodiscard]] Traffic traffic() const;
+    [[nodiscard]] Pulse& pulse();
+
+    /// The watch's stall limit and callback may be set when the settings are known.
+    void set_stall_s(double seconds);
+    void set_on_verdict(std::function<void(const Verdict&)> on_verdict);
+
+    /// This rank cannot go on: tells rank 0, which ends the job with this rank as the culprit. With peers over MPI it does not return; with ranks as threads,
+    /// and alone, it returns when the verdict is told.
+    void fail(ExitCode code, const std::string& text);
+
+    /// Orderly end: waits for all ranks (a rank that stops computes its unit to the end first), then closes the link. Every rank calls it, with its own code;
+    /// gives rank 0's, which is the job's.
+    int leave(int code);
+
+  private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+/// A transport for this process: MPI where a launcher started it, solo otherwise. `reason` says which and why, for the user.
+[[nodiscard]] std::unique_ptr<Transport> open_transport(Watch watch, std::string& reason);
+
+/// Runs `work` on every rank; if it throws on any, all throw: rank 0 with a text that names ranks where they differ and with the code of the lowest rank that
+/// failed, the others quietly (`JobRefused`). For what may be wrong before the job starts.
+void together(Transport& transport, const std::function<void()>& work);
+
+/// Every rank has left in good order because of an error that rank 0 tells.
+class JobRefused : public Error {
+  public:
+    JobRefused(ExitCode code, const std::string& text, std::string culprit) : Error(code, text), culprit_{std::move(culprit)} {}
+    [[nodiscard]] const std::string& culprit() const noexcept { return culprit_; }  ///< "" where all ranks say the same
+
+  private:
+    std::string culprit_;
+};
+
+}  // namespace weft::comm

@@ -1,0 +1,29 @@
+#pragma once
+#include "base/events.hpp"
+#include "comm/transport.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace weft::pipeline {
+
+/// What a rank tells about itself when the job is done.
+struct RankReport {
+    std::int64_t peak_bytes = 0;           ///< of tensors
+    std::int64_t peak_resident_bytes = 0;  ///< of the process
+    std::int64_t prediction_bytes = 0;     ///< sent, by what they carry
+    std::int64_t latent_bytes = 0;
+    std::int64_t saved_bytes = 0;
+    std::int64_t decode_bytes = 0;
+    double denoise_seconds = 0;  ///< wall
+    double denoise_cpu_seconds = 0;
+    double decode_cpu_seconds = 0;
+};
+
+[[nodiscard]] RankReport report_of(const comm::Transport& transport);
+
+/// All ranks' reports at rank 0, by rank, each an event "rank" there; elsewhere none. All ranks call it.
+std::vector<RankReport> gather_reports(comm::Transport& transport, Events& events);
+
+}  // namespace weft::pipeline

@@ -1,0 +1,85 @@
+#pragma once
+#include "base/events.hpp"
+#include "comm/transport.hpp"
+#include "io/run_file.hpp"
+#include "plan/plan.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace weft::pipeline {
+
+/// Latents of all latent frames on the host, [frames, channels, h, w] fp32.
+using HostLatents = std::shared_ptr<const std::vector<float>>;
+
+/// The one writer of the run file: a thread on rank 0 that gathers the frames of each complete step and saves them, while the passes of the next step run.
+/// It is not the communication thread (design.md section 7), since flushing to a slow disk takes seconds and heartbeats may not wait for it.
+class Saver {
+  public:
+    /// Some frames of a step: there already, or on their way.
+    struct Part {
+        plan::FrameRanges frames;
+        comm::Buffer buffer;
+        comm::Future arrived;
+    };
+
+    /// `steps_done` steps were complete before the first `add`. Steps are saved at most once in `save_every_s`, the last one always.
+    Saver(io::RunFile& run_file, const plan::Plan& plan, std::int64_t steps_done, double save_every_s, Events& events);
+    ~Saver();  ///< drops what is not gathered yet
+    Saver(const Saver&) = delete;
+    Saver& operator=(const Saver&) = delete;
+
+    /// All frames of the next step, in parts. Waits while two steps are still on their way. Throws what failed in the thread.
+    void add(std::int64_t steps_done, std::vector<Part> parts);
+
+    /// Waits until everything is gathered and the newest step saved; gives it. Throws what failed.
+    [[nodiscard]] HostLatents finish();
+
+    /// The job ends early: a step whose parts come within two seconds counts, and the newest complete one is saved. Never throws.
+    void finish_early() noexcept;
+
+    /// So many steps are complete and gathered.
+    [[nodiscard]] std::int64_t steps_done() const { return steps_done_; }
+
+  private:
+    struct Step {
+        std::int64_t steps_done = 0;
+        std::vector<Part> parts;
+    };
+
+    void work() noexcept;
+    /// False when the job ends before the parts are there.
+    [[nodiscard]] bool gather(const Step& step);
+    void save();
+    void end_thread();
+
+    io::RunFile& run_file_;
+    const plan::Plan& plan_;
+    double save_every_s_;
+    Events& events_;
+
+    std::shared_ptr<std::vector<float>> newest_;
+    std::atomic<std::int64_t> steps_done_;
+    std::int64_t steps_saved_;
+    std::chrono::steady_clock::time_point last_save_;
+    std::chrono::steady_clock::time_point step_start_;
+
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::deque<Step> queue_;    // under mutex_
+    bool ending_ = false;       // under mutex_: no step comes any more
+    std::exception_ptr error_;  // under mutex_
+    std::atomic<bool> dropped_{false};
+    std::atomic<bool> hurried_{false};
+    std::thread thread_;
+};
+
+}  // namespace weft::pipeline

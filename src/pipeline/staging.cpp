@@ -1,0 +1,48 @@
+#include "pipeline/staging.hpp"
+
+#include "base/error.hpp"
+#include "device/meter.hpp"
+
+#include <c10/core/Event.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <memory>
+
+namespace weft::pipeline {
+
+namespace {
+/// `host` is contiguous in host memory.
+comm::Buffer buffer_of(at::Tensor host) {
+    comm::Buffer buffer;
+    buffer.bytes = {static_cast<std::byte*>(host.mutable_data_ptr()), host.nbytes()};
+    buffer.keeper = std::make_shared<at::Tensor>(std::move(host));
+    return buffer;
+}
+
+at::Tensor empty_on_host(at::IntArrayRef sizes, c10::ScalarType type, c10::Device device) {
+    const OwnedBy owner(Owner::latents);
+    return at::empty(sizes, at::TensorOptions{}.dtype(type).pinned_memory(device.is_cuda()));
+}
+}  // namespace
+
+comm::Buffer to_host(const at::Tensor& tensor) {
+    ensure(tensor.is_contiguous(), "a tensor that travels is contiguous");
+    if (!tensor.is_cuda()) return buffer_of(tensor);
+    auto host = empty_on_host(tensor.sizes(), tensor.scalar_type(), tensor.device());
+    host.copy_(tensor, /*non_blocking=*/true);
+    const auto arrived = std::make_shared<c10::Event>(c10::DeviceType::CUDA);
+    arrived->record(c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).getStream(tensor.device()));
+    auto buffer = buffer_of(std::move(host));
+    buffer.ready = [arrived] { return arrived->query(); };
+    return buffer;
+}
+
+comm::Buffer room_for(at::IntArrayRef sizes, c10::ScalarType type, c10::Device device) {
+    return buffer_of(empty_on_host(sizes, type, device));
+}
+
+at::Tensor from_host(const comm::Buffer& buffer, c10::Device device) {
+    return static_cast<const at::Tensor*>(buffer.keeper.get())->to(device, /*non_blocking=*/true);
+}
+
+}  // namespace weft::pipeline

@@ -1,0 +1,18 @@
+#pragma once
+#include "comm/transport.hpp"
+
+#include <ATen/core/Tensor.h>
+
+/// Tensors as bytes in host memory, and back: pinned where the tensor is on a GPU, ordered by events instead of waits.
+namespace weft::pipeline {
+
+/// The bytes of `tensor`, which is contiguous and does not change any more: its own on a CPU, a copy on its way to pinned memory on a GPU.
+[[nodiscard]] comm::Buffer to_host(const at::Tensor& tensor);
+
+/// Room for a tensor of these sizes that will live on `device`.
+[[nodiscard]] comm::Buffer room_for(at::IntArrayRef sizes, c10::ScalarType type, c10::Device device);
+
+/// What was received in `room_for(...)`, on the device; queued on the current stream there.
+[[nodiscard]] at::Tensor from_host(const comm::Buffer& buffer, c10::Device device);
+
+}  // namespace weft::pipeline
