@@ -1,5 +1,5 @@
-#include "app/command.hpp"
 #include "app/generate.hpp"
+#include "app/command.hpp"
 #include "base/error.hpp"
 #include "base/events.hpp"
 #include "base/file.hpp"
@@ -62,6 +62,7 @@ class Generate {
         std::string transport_text;
         transport_ = comm::open_transport(watch, transport_text);
         if (!transport_->speaks()) log::speak_only_of_trouble(transport_->who().name());
+        if (!comm::launcher().empty()) log::never_rewrite_lines();
         if (transport_->who().size > 1) log::info(cat("transport ", transport_text));
         return run_on(*transport_);
     }
@@ -122,13 +123,16 @@ class Generate {
             status.step = job->steps_done();
         }
         const auto& run_file = settings_.output.run_file;
+        // A launcher's TERM may be the end of a job whose culprit another rank has named.
+        if (code == ExitCode::stopped && status_removed_ && std::filesystem::exists(io::status_path(run_file))) return;
         if (run_file.ends_with(".h5") && why_not_writable(std::filesystem::path(run_file).parent_path()).empty()) io::write_status(run_file, status);
     }
 
     /// What an earlier start said no longer holds: should this one be killed, no status says so.
-    void remove_status() const {
+    void remove_status() {
         std::error_code ignored;
         std::filesystem::remove(io::status_path(settings_.output.run_file), ignored);
+        status_removed_ = true;
     }
 
     void set_job(std::shared_ptr<pipeline::Job> job) {
@@ -145,6 +149,7 @@ class Generate {
     Mistakes mistakes_;
     Settings settings_;
     std::unique_ptr<Events> events_ = std::make_unique<Events>();
+    bool status_removed_ = false;
     mutable std::mutex mutex_;
     std::shared_ptr<pipeline::Job> job_;  // under mutex_: a verdict may come while it is made
     std::unique_ptr<comm::Transport> transport_;

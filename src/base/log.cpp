@@ -34,6 +34,7 @@ spdlog::logger& err() {
 bool progress_shown = false;
 std::string prefix;
 std::atomic<bool> quiet{false};
+std::atomic<bool> plain{false};
 
 void clear_progress() {
     if (!progress_shown) return;
@@ -48,9 +49,13 @@ void speak_only_of_trouble(const std::string& name) {
     quiet = true;
 }
 
+void never_rewrite_lines() {
+    plain = true;
+}
+
 bool on_terminal() {
     static const bool terminal = ::isatty(STDOUT_FILENO) == 1;
-    return terminal && !quiet;
+    return terminal && !quiet && !plain;
 }
 
 void info(std::string_view line) {

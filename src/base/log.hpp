@@ -8,6 +8,9 @@ namespace weft::log {
 /// This process is one of several ranks, called `name`: it says only what goes wrong, with its name in front. Without a call all is said, without a name.
 void speak_only_of_trouble(const std::string& name);
 
+/// Standard output is no terminal though it looks like one: launchers give their ranks a pseudo terminal and write what comes to a file.
+void never_rewrite_lines();
+
 /// A line for the user, on standard output.
 void info(std::string_view line);
 

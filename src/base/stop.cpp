@@ -39,7 +39,7 @@ void here_if_requested() {
     const int signal_number = asked;
     if (signal_number == 0) return;
     throw Error(ExitCode::stopped, signal_number == SIGUSR1 ? "stopped on signal USR1; the state is saved, the same command goes on from here"
-                                                      : "stopped on signal TERM; the state is saved, the same command goes on from here");
+                                                            : "stopped on signal TERM; the state is saved, the same command goes on from here");
 }
 
 }  // namespace weft::stop

@@ -152,8 +152,8 @@ void Courier::run(const std::function<std::unique_ptr<Link>()>& make_link) {
     has_left_.assign(all_.size(), false);
     std::vector<std::string> names;
     for (const auto& one : all_) names.push_back(one.name());
-    turned_s_ = moved_s_ = now();
-    watchman_.emplace(rank_, std::move(names), turned_s_);
+    watch_s_ = moved_s_ = now();
+    watchman_.emplace(rank_, std::move(names), watch_s_);
     {
         const std::lock_guard lock{office_->mutex};
         started_ = true;
@@ -194,16 +194,11 @@ std::chrono::microseconds Courier::pause(double now_s, int waiting) const {
     if (in_flight_.empty() && held_sends_.empty()) return leaving_ || reported_ ? 1000us : 20000us;
     const double quiet_s = now_s - moved_s_;
     const std::chrono::microseconds wanted{static_cast<std::int64_t>(1e6 * quiet_s / (waiting > 0 ? 100 : 40))};
-    return std::clamp<std::chrono::microseconds>(wanted, 50us, waiting > 0 ? 500us : 1000us);
+    return std::clamp<std::chrono::microseconds>(wanted, 50us, 1000us);
 }
 
 void Courier::turn(double now_s) {
     if (closed_) return;
-    if (now_s - turned_s_ > watch_.silent_s / 2) {
-        watchman_->woke(now_s);
-        pulse.tick();
-    }
-    turned_s_ = now_s;
     take_posts(now_s);
     start_what_may(now_s);
     finish(now_s);
@@ -211,8 +206,8 @@ void Courier::turn(double now_s) {
     if (num_ranks() > 1) read_letters(now_s);
     if (closed_) return;
     spread_stop();
-    watch(now_s);
-    end_job(now_s);
+    if (now() >= watch_s_) watch();
+    end_job(now());
     if (!closed_) leave_in_order();
 }
 
@@ -348,14 +343,18 @@ void Courier::spread_stop() {
     office_->bell.notify_all();
 }
 
-void Courier::watch(double now_s) {
-    const Watchman::Beat mine{pulse.read(), moved_};
+void Courier::watch() {
+    const double now_s = now();  // this process may have been stopped in the middle of a turn
     const auto limits = [this] {
         const std::lock_guard lock{office_->mutex};
-        Watch copy = watch_;
-        copy.on_verdict = {};
-        return copy;
+        return watch_;
     }();
+    if (now_s - watch_s_ > limits.silent_s / 2) {
+        watchman_->woke(now_s);
+        pulse.tick();
+    }
+    watch_s_ = now_s + limits.beat_s / 10;
+    const Watchman::Beat mine{pulse.read(), moved_};
     if (now_s - beat_s_ >= limits.beat_s && num_ranks() > 1) {
         beat_s_ = now_s;
         const auto text = letter({{"type", "beat"},
@@ -387,6 +386,7 @@ void Courier::report(Verdict verdict, double now_s) {
 void Courier::end_job(double now_s) {
     if (closed_) return;
     if (const auto code = link_->aborted()) {
+        read_letters(now_s);  // the verdict was posted before the abort
         call_off(sentence_ ? sentence_->verdict : Verdict{static_cast<ExitCode>(*code), "", cat("the job was aborted with exit code ", *code)});
         return;
     }
@@ -409,7 +409,7 @@ void Courier::end_job(double now_s) {
 
 /// This rank ends the job.
 void Courier::decide(const Verdict& verdict) {
-    if (closed_) return;
+    if (closed_ || link_->aborted()) return;  // somebody was faster
     const auto [on_verdict, failing] = [this] {
         const std::lock_guard lock{office_->mutex};
         return std::pair{watch_.on_verdict, failing_.has_value()};

@@ -72,7 +72,7 @@ class Courier {
     void look_at_deadlines(double now_s);
     void read_letters(double now_s);
     void spread_stop();
-    void watch(double now_s);
+    void watch();
     void end_job(double now_s);
     void leave_in_order();
     void report(Verdict verdict, double now_s);
@@ -112,7 +112,7 @@ class Courier {
     std::uint64_t moved_ = 0;
     int deadlines_ = 0;  // transfers not ended that have one
     double moved_s_ = 0;
-    double turned_s_ = 0;
+    double watch_s_ = 0;  // when to look next
     double beat_s_ = -1e9;
     bool stop_told_ = false;
     bool leave_told_ = false;

@@ -14,6 +14,7 @@
 #include <deque>
 #include <limits>
 #include <list>
+#include <map>
 #include <source_location>
 #include <thread>
 
@@ -65,7 +66,7 @@ struct Shape {
     Handle<TypeTraits> made;
 };
 
-/// MPI from start to end. The order of the members of MpiLink puts it first and so ends MPI last, also when the link's constructor throws.
+/// MPI from start to end; a member of MpiLink, so that MPI ends also where the constructor of that throws.
 class Session {
   public:
     Session() {
@@ -109,12 +110,19 @@ class MpiLink final : public Link {
     std::optional<int> aborted() const override { return {}; }  // nobody lives to ask
 
   private:
+    /// A transfer that MPI works on.
     struct Running {
         Ticket ticket = 0;
         bool receives = false;
-        int tag = 0;  // packed
-        std::size_t bytes = 0;
+        std::string wrong;                ///< found already
+        std::vector<std::byte> unwanted;  ///< bytes of a message that is not the expected one
         Shape shape;
+    };
+    /// A receive whose message has not come.
+    struct Wanted {
+        Ticket ticket = 0;
+        int tag = 0;  // packed
+        std::span<std::byte> bytes;
     };
     struct SentLetter {
         std::string text;
@@ -125,9 +133,13 @@ class MpiLink final : public Link {
         MPI_Request request = MPI_REQUEST_NULL;
     };
 
-    [[nodiscard]] std::string whats_wrong(const Running& running, const MPI_Status& status) const;
+    void take_messages();
+    [[nodiscard]] bool take_one_from(int peer);
     void move_letters();
 
+    // Asked before MPI starts, which sets such variables itself.
+    const std::string launcher_ = launcher();
+    const int launched_ = launched_ranks();
     Session session_;
     MPI_Comm data_ = MPI_COMM_NULL;  // MPI_Finalize frees them: before, a transfer that was dropped would keep MPI_Comm_free waiting
     MPI_Comm letters_ = MPI_COMM_NULL;
@@ -136,7 +148,8 @@ class MpiLink final : public Link {
     std::vector<Identity> all_;
     Ticket next_ticket_ = 1;
     std::vector<MPI_Request> requests_;
-    std::vector<Running> running_;  // by the same index
+    std::vector<Running> running_;              // by the same index
+    std::map<int, std::deque<Wanted>> wanted_;  // by sender, never empty
     std::list<SentLetter> sent_;
     std::deque<ComingLetter> coming_;
 };
@@ -145,8 +158,8 @@ MpiLink::MpiLink() {
     int size = 0;
     check(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "asking for the rank");
     check(MPI_Comm_size(MPI_COMM_WORLD, &size), "asking for the number of ranks");
-    if (const int told = launched_ranks(); size == 1 && told > 1)
-        refuse(cat(launcher(), " started ", told, " ranks, but MPI (", mpi_version(), ") sees only one: each would run the whole job.\n",
+    if (size == 1 && launched_ > 1)
+        refuse(cat(launcher_, " started ", launched_, " ranks, but MPI (", mpi_version(), ") sees only one: each would run the whole job.\n",
                    "  The launcher is of another MPI than weft was built with, or speaks another protocol: use that MPI's own mpirun, or srun --mpi=pmix."));
     check(MPI_Comm_dup(MPI_COMM_WORLD, &data_), "making a communicator");
     check(MPI_Comm_dup(MPI_COMM_WORLD, &letters_), "making a communicator");
@@ -185,57 +198,81 @@ MpiLink::MpiLink() {
 // Synchronous sends only: a send ends when its receive was started. So no bytes pile up in MPI's own buffers, however far a rank runs ahead, and a program
 // whose order is wrong hangs with small messages as well as with large ones, where tests see it.
 Link::Ticket MpiLink::start_send(int to, Tag tag, std::span<const std::byte> bytes) {
-    Running running{next_ticket_++, false, packed(tag, item_bits_), bytes.size(), Shape{bytes.size()}};
+    Running running{next_ticket_++, false, {}, {}, Shape{bytes.size()}};
     MPI_Request request = MPI_REQUEST_NULL;
-    check(MPI_Issend(bytes.data(), running.shape.count, running.shape.type(), to, running.tag, data_, &request), cat("starting a send to rank ", to));
+    check(MPI_Issend(bytes.data(), running.shape.count, running.shape.type(), to, packed(tag, item_bits_), data_, &request),
+          cat("starting a send to rank ", to));
     requests_.push_back(request);
     running_.push_back(std::move(running));
     return running_.back().ticket;
 }
 
-// Any tag: transfers match in order, and a tag that is not the expected one is to be found, not to be waited for.
+// Nothing is received before tag and length are known and are the expected ones. A receive posted ahead would let Open MPI write past the end of its buffer
+// when the message is longer (seen in 4.1.4: shared memory, single copy, messages that are not sent eagerly).
 Link::Ticket MpiLink::start_receive(int from, Tag tag, std::span<std::byte> bytes) {
-    Running running{next_ticket_++, true, packed(tag, item_bits_), bytes.size(), Shape{bytes.size()}};
-    MPI_Request request = MPI_REQUEST_NULL;
-    check(MPI_Irecv(bytes.data(), running.shape.count, running.shape.type(), from, MPI_ANY_TAG, data_, &request), cat("starting a receive from rank ", from));
-    requests_.push_back(request);
-    running_.push_back(std::move(running));
-    return running_.back().ticket;
+    wanted_[from].push_back({next_ticket_, packed(tag, item_bits_), bytes});
+    return next_ticket_++;
 }
 
-std::string MpiLink::whats_wrong(const Running& running, const MPI_Status& status) const {
-    const bool too_long = [&] {
-        int kind = MPI_SUCCESS;
-        if (status.MPI_ERROR != MPI_SUCCESS) MPI_Error_class(status.MPI_ERROR, &kind);
-        return kind == MPI_ERR_TRUNCATE;
-    }();
-    if (status.MPI_ERROR != MPI_SUCCESS && !too_long) return cat("MPI failed: ", error_text(status.MPI_ERROR));
-    if (!running.receives) return {};
-    MPI_Count got = 0;
-    check(MPI_Get_elements_x(&status, running.shape.type(), &got), "asking for the length of a message");
-    if (!too_long && status.MPI_TAG == running.tag && static_cast<std::size_t>(got) == running.bytes) return {};
-    // MPI need not tell the length of what it cut off.
-    const auto size = too_long && static_cast<std::size_t>(got) <= running.bytes ? cat("more than ", running.bytes, " bytes") : cat(got, " bytes");
-    return disagreement(described(status.MPI_TAG, size, item_bits_), described(running.tag, cat(running.bytes, " bytes"), item_bits_));
+bool MpiLink::take_one_from(int peer) {
+    int found = 0;
+    MPI_Message message = MPI_MESSAGE_NULL;
+    MPI_Status status{};
+    // Any tag: transfers match in order, and a tag that is not the expected one is to be found, not to be waited for.
+    check(MPI_Improbe(peer, MPI_ANY_TAG, data_, &found, &message, &status), cat("looking for messages of rank ", peer));
+    if (found == 0) return false;
+    MPI_Count count = 0;
+    check(MPI_Get_elements_x(&status, MPI_BYTE, &count), cat("asking for the length of a message of rank ", peer));
+    const auto length = static_cast<std::size_t>(count);
+    auto& queue = wanted_.at(peer);
+    const Wanted wanted = queue.front();
+    queue.pop_front();
+    if (queue.empty()) wanted_.erase(peer);
+
+    Running running{wanted.ticket, true, {}, {}, Shape{length}};
+    auto* into = wanted.bytes.data();
+    if (status.MPI_TAG != wanted.tag || length != wanted.bytes.size()) {
+        running.wrong =
+            disagreement(described(status.MPI_TAG, cat(length, " bytes"), item_bits_), described(wanted.tag, cat(wanted.bytes.size(), " bytes"), item_bits_));
+        running.unwanted.resize(length);
+        into = running.unwanted.data();
+    }
+    MPI_Request request = MPI_REQUEST_NULL;
+    check(MPI_Imrecv(into, running.shape.count, running.shape.type(), &message, &request), cat("starting a receive from rank ", peer));
+    requests_.push_back(request);
+    running_.push_back(std::move(running));
+    return true;
+}
+
+void MpiLink::take_messages() {
+    if (wanted_.empty()) return;
+    int found = 0;
+    check(MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, data_, &found, MPI_STATUS_IGNORE), "looking for messages");
+    if (found == 0) return;  // the usual case, found out with one call
+    std::vector<int> peers;
+    for (const auto& [peer, queue] : wanted_) peers.push_back(peer);
+    for (const int peer : peers)
+        while (wanted_.contains(peer) && take_one_from(peer)) {
+        }
 }
 
 void MpiLink::poll(std::vector<Ended>& ended) {
     move_letters();
+    take_messages();
     if (requests_.empty()) return;
     // Made each time: the vectors are short, and no state is left behind when something throws.
     std::vector<int> which(requests_.size());
     std::vector<MPI_Status> statuses(requests_.size());
-    for (auto& status : statuses) status.MPI_ERROR = MPI_SUCCESS;  // set by MPI only where something went wrong
     int count = 0;
     const int code = MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count, which.data(), statuses.data());
-    const bool in_status = code == MPI_ERR_IN_STATUS;
+    const bool in_status = code == MPI_ERR_IN_STATUS;  // only then do statuses hold errors
     if (!in_status) check(code, "looking after transfers");
     if (count == MPI_UNDEFINED || count == 0) return;
     which.resize(static_cast<std::size_t>(count));
     for (std::size_t i = 0; i < which.size(); ++i) {
-        const auto& running = running_[static_cast<std::size_t>(which[i])];
-        if (!in_status) statuses[i].MPI_ERROR = MPI_SUCCESS;
-        ended.push_back({running.ticket, whats_wrong(running, statuses[i])});
+        auto& running = running_[static_cast<std::size_t>(which[i])];
+        if (in_status && statuses[i].MPI_ERROR != MPI_SUCCESS) running.wrong = cat("MPI failed: ", error_text(statuses[i].MPI_ERROR));
+        ended.push_back({running.ticket, running.wrong});
     }
     std::sort(which.begin(), which.end(), std::greater<>{});
     for (const int at : which) {
@@ -296,10 +333,7 @@ void MpiLink::close() {
         move_letters();
         return sent_.empty();
     });
-    for (std::size_t i = 0; i < requests_.size(); ++i)
-        if (running_[i].receives) check(MPI_Cancel(&requests_[i]), "dropping a receive");
-    // A receive that was cancelled ends at once, unless its bytes are already on their way.
-    patience([&] {
+    patience([&] {  // for what is half received
         bool all = true;
         for (std::size_t i = 0; i < requests_.size(); ++i) {
             int done = 1;
@@ -308,7 +342,7 @@ void MpiLink::close() {
         }
         return all;
     });
-    // Open MPI cannot cancel sends, and MPI_Finalize does not wait for those that were freed.
+    // Sends that nobody receives never end: Open MPI cannot cancel them, and its MPI_Finalize does not wait for those that were freed.
     for (auto& request : requests_)
         if (request != MPI_REQUEST_NULL) MPI_Request_free(&request);
     requests_.clear();

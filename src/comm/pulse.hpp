@@ -26,9 +26,9 @@ class Pulse {
 
     struct Reading {
         Activity activity = Activity::idle;
-        std::string what;        ///< "pass of step 3, slice 2, conditional"
-        std::uint64_t ticks = 0; /// changes of activity count too
-        double still_s = 0;      ///< since the last tick
+        std::string what;         ///< "pass of step 3, slice 2, conditional"
+        std::uint64_t ticks = 0;  /// changes of activity count too
+        double still_s = 0;       ///< since the last tick
         double expected_s = 0;
     };
     [[nodiscard]] Reading read() const;

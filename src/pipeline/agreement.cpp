@@ -45,7 +45,8 @@ void agree(comm::Transport& transport, const std::vector<std::string>& facts) {
     }
     std::string verdict;
     if (!lines.empty())
-        verdict = cat(culprit, separator, "the ranks are not of one job:\n  ", join(lines, "\n  "), "\nStart all ranks with the same program, settings and files.");
+        verdict =
+            cat(culprit, separator, "the ranks are not of one job:\n  ", join(lines, "\n  "), "\nStart all ranks with the same program, settings and files.");
     verdict = transport.broadcast(verdict);
     if (verdict.empty()) return;
     const auto end = verdict.find(separator);

@@ -172,8 +172,7 @@ at::Tensor ClipDenoiser::blend(std::int64_t step, plan::Branch branch, FrameRang
             ensure(rows.size() == 1 && rows.front().count == slots.count, "a prediction holds the frames that are advanced");
             const auto first = slot_weights_.begin() + slots.row;
             const auto weights = column({first, first + slots.count}).to(latents_.device());
-            sum.narrow(0, slots.frame - frames.begin, slots.count)
-                .add_(found->second.rows.narrow(0, rows.front().row, slots.count).to(c10::kFloat) * weights);
+            sum.narrow(0, slots.frame - frames.begin, slots.count).add_(found->second.rows.narrow(0, rows.front().row, slots.count).to(c10::kFloat) * weights);
             for (std::int64_t i = 0; i < slots.count; ++i)
                 weight_sum[static_cast<std::size_t>(slots.frame - frames.begin + i)] += slot_weights_[static_cast<std::size_t>(slots.row + i)];
         }

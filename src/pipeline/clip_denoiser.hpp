@@ -53,8 +53,8 @@ class ClipDenoiser final : public Denoiser {
     at::Tensor guidance_;  ///< [latent frames, 1, 1, 1]
     std::vector<float> slot_weights_;
     std::map<plan::Pass, Prediction> predictions_;
-    std::map<plan::Pass, model::PassState> in_flight_;                        ///< passes of which some units are done
-    std::array<std::vector<double>, model::num_branches> unit_seconds_;       ///< of the newest pass, for the stall watch; 0: not yet known
+    std::map<plan::Pass, model::PassState> in_flight_;                   ///< passes of which some units are done
+    std::array<std::vector<double>, model::num_branches> unit_seconds_;  ///< of the newest pass, for the stall watch; 0: not yet known
 };
 
 }  // namespace weft::pipeline

@@ -16,13 +16,7 @@ constexpr std::size_t received_chunks = 4;  // of other ranks, on their way or h
 }  // namespace
 
 Film::Film(io::VideoWriter& writer, const plan::Plan& plan, const FilmShape& shape, comm::Transport& transport, Events& events, Progress& progress)
-    : writer_{writer},
-      plan_{plan},
-      shape_{shape},
-      transport_{transport},
-      events_{events},
-      progress_{progress},
-      thread_{helper_thread([this] { work(); })} {}
+    : writer_{writer}, plan_{plan}, shape_{shape}, transport_{transport}, events_{events}, progress_{progress}, thread_{helper_thread([this] { work(); })} {}
 
 Film::~Film() {
     {

@@ -47,16 +47,22 @@ void Interpreter::execute(const plan::Receive& receive) {
     const auto& message = receive.message;
     auto buffer = denoiser_.room(message);
     auto future = transport_.receive(message.from, tag_of(message), buffer, plan::describe(message));
-    arrivals_.emplace(message.number, Arrival{message, std::move(buffer), std::move(future)});
+    const int uses = saver_ != nullptr && message.cargo == plan::Cargo::latents ? 2 : 1;  // the writer's passes and its run file, in either order
+    arrivals_.emplace(message.number, Arrival{message, std::move(buffer), std::move(future), uses});
+}
+
+Interpreter::Arrival Interpreter::use(std::int64_t number) {
+    const auto found = arrivals_.find(number);
+    ensure(found != arrivals_.end(), "a message is used after its receive was posted");
+    if (--found->second.uses > 0) return found->second;
+    return std::move(arrivals_.extract(found).mapped());
 }
 
 void Interpreter::execute(const plan::Take& take) {
-    const auto& arrival = arrivals_.at(take.message.number);
-    transport_.pulse().waiting(cat(plan::describe(take.message), " from ", transport_.everyone().at(static_cast<std::size_t>(take.message.from)).name()));
+    const auto arrival = use(take.message.number);
+    transport_.pulse().waiting(plan::describe(take.message));
     arrival.future.wait();
     denoiser_.take(arrival.message, arrival.buffer);
-    const bool is_saved_too = saver_ != nullptr && take.message.cargo != plan::Cargo::prediction;
-    if (!is_saved_too) arrivals_.erase(take.message.number);
 }
 
 void Interpreter::execute(const plan::Compute& compute) {
@@ -89,9 +95,7 @@ void Interpreter::execute(const plan::Save& save) {
     std::vector<Saver::Part> parts;
     if (!save.own.empty()) parts.push_back({save.own, denoiser_.latents(save.own), {}});
     for (const auto number : save.messages) {
-        auto arrived = arrivals_.extract(number);
-        ensure(!arrived.empty(), "a saved message was received");
-        auto& arrival = arrived.mapped();
+        auto arrival = use(number);
         parts.push_back({std::move(arrival.message.frames), std::move(arrival.buffer), std::move(arrival.future)});
     }
     transport_.pulse().idle();  // a slow disk is no stall

@@ -40,7 +40,10 @@ class Interpreter {
         plan::Message message;
         comm::Buffer buffer;
         comm::Future future;
+        int uses = 1;
     };
+    /// The message for one of its uses; it is forgotten with the last.
+    [[nodiscard]] Arrival use(std::int64_t number);
 
     Denoiser& denoiser_;
     comm::Transport& transport_;

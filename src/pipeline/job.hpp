@@ -18,7 +18,7 @@ struct Report {
     std::filesystem::path video;
     std::int64_t frames = 0;
     double film_seconds = 0;
-    bool was_done = false;  ///< an earlier run had finished this very job and its video is there
+    bool was_done = false;                 ///< an earlier run had finished this very job and its video is there
     std::int64_t peak_bytes = 0;           ///< of the rank that needed most
     std::int64_t peak_resident_bytes = 0;  ///< of the process that needed most, as the system counts
 };

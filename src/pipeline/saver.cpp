@@ -3,6 +3,7 @@
 #include "base/digest.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/stop.hpp"
 #include "base/text.hpp"
 #include "pipeline/threads.hpp"
 
@@ -49,8 +50,12 @@ void Saver::end_thread() {
 
 void Saver::add(std::int64_t steps_done, std::vector<Part> parts) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return error_ || queue_.size() < steps_on_their_way; });
+    changed_.wait(lock, [this] { return error_ || gave_up_ || queue_.size() < steps_on_their_way; });
     if (error_) std::rethrow_exception(error_);
+    if (gave_up_) {
+        stop::here_if_requested();
+        fail("a step's frames did not come");
+    }
     queue_.push_back({steps_done, std::move(parts)});
     changed_.notify_all();
 }
@@ -84,6 +89,7 @@ void Saver::work() noexcept {
             const auto steps_done = step.steps_done;
             lock.lock();
             queue_.pop_front();
+            gave_up_ = !whole;
             changed_.notify_all();
             lock.unlock();
             if (!whole) break;
@@ -112,7 +118,7 @@ bool Saver::gather(const Step& step) {
     for (const auto& part : step.parts) {
         while (!part.arrived.wait_for(0.1) || (part.buffer.ready && !part.buffer.ready())) {
             if (dropped_) return false;
-            if (!hurried_) continue;
+            if (!hurried_ && !stop::requested()) continue;
             if (hurried_since == Clock::time_point{}) hurried_since = Clock::now();
             if (seconds_since(hurried_since) > hurry_s) return false;
         }

@@ -76,6 +76,7 @@ class Saver {
     std::condition_variable changed_;
     std::deque<Step> queue_;    // under mutex_
     bool ending_ = false;       // under mutex_: no step comes any more
+    bool gave_up_ = false;      // under mutex_: the job ends before a step's frames have come
     std::exception_ptr error_;  // under mutex_
     std::atomic<bool> dropped_{false};
     std::atomic<bool> hurried_{false};

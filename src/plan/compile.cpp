@@ -6,6 +6,7 @@
 #include <map>
 #include <numeric>
 #include <optional>
+#include <ranges>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -61,8 +62,8 @@ class Play {
     struct Player {
         std::set<Pass, PassOrder> ready;
         std::optional<Pass> running;
-        std::map<std::int64_t, std::vector<std::int64_t>> to_advance;  // step -> frames with all contributions there
-        std::map<std::int64_t, std::int64_t> latents;                  // frame -> message not taken yet
+        std::map<std::int64_t, std::vector<std::int64_t>> to_advance;         // step -> frames with all contributions there
+        std::map<std::int64_t, std::int64_t> latents;                         // frame -> message not taken yet
         std::map<std::pair<std::int64_t, Branch>, std::int64_t> predictions;  // (slice, branch) -> message not taken yet
     };
     /// What a Save will say.
@@ -73,7 +74,7 @@ class Play {
     [[nodiscard]] std::vector<Branch> branches() const;
     void emit(int rank, Operation operation);
     std::int64_t send(Message message);
-    void take(int rank, std::set<std::int64_t> messages);
+    void take(int rank, const std::set<std::int64_t>& messages);
 
     void begin_passes(std::int64_t slice, std::int64_t step);
     void start(int rank);
@@ -151,7 +152,7 @@ std::int64_t Play::send(Message message) {
     return messages_.back().number;
 }
 
-void Play::take(int rank, std::set<std::int64_t> messages) {
+void Play::take(int rank, const std::set<std::int64_t>& messages) {
     for (const auto number : messages) emit(rank, Take{messages_[index(number)]});
 }
 
@@ -170,8 +171,9 @@ void Play::start(int rank) {
     for (const auto frame : plan_.slices[index(pass.slice)].frames)
         if (const auto found = player.latents.find(frame); found != player.latents.end()) needed.insert(found->second);
     for (const auto number : needed)
-        for (const auto& range : messages_[index(number)].frames) player.latents.erase(player.latents.lower_bound(range.begin), player.latents.lower_bound(range.end));
-    take(rank, std::move(needed));
+        for (const auto& range : messages_[index(number)].frames)
+            player.latents.erase(player.latents.lower_bound(range.begin), player.latents.lower_bound(range.end));
+    take(rank, needed);
     emit(rank, Compute{{pass, {0, plan_.num_units}, rank}});
     player.running = pass;
     running_.insert({now_ + cost_[index(static_cast<int>(pass.branch))], rank});
@@ -215,7 +217,7 @@ void Play::advance(std::int64_t step, int rank) {
                     needed.insert(found->second);
                     player.predictions.erase(found);
                 }
-    take(rank, std::move(needed));
+    take(rank, needed);
     emit(rank, Advance{step, ranges_of(frames)});
 
     const bool is_last = step + 1 == plan_.steps;
@@ -292,18 +294,17 @@ std::vector<std::vector<Numbered>> with_receives(const Play& play) {
     std::vector<std::map<std::size_t, std::vector<std::int64_t>>> receives(play.programs().size());  // rank -> place -> messages
     std::map<std::pair<int, int>, std::size_t> first_of_later;
     const auto& messages = play.messages();
-    for (auto message = messages.rbegin(); message != messages.rend(); ++message) {
-        auto& place = first_of_later.try_emplace({message->from, message->to}, std::numeric_limits<std::size_t>::max()).first->second;
-        place = std::min(place, play.begin_of(message->to, message->pass.step));
-        receives[index(message->to)][place].push_back(message->number);
+    for (const auto& message : std::views::reverse(messages)) {
+        auto& place = first_of_later.try_emplace({message.from, message.to}, std::numeric_limits<std::size_t>::max()).first->second;
+        place = std::min(place, play.begin_of(message.to, message.pass.step));
+        receives[index(message.to)][place].push_back(message.number);
     }
     std::vector<std::vector<Numbered>> programs(play.programs().size());
     for (std::size_t rank = 0; rank < programs.size(); ++rank) {
         const auto& played = play.programs()[rank];
         for (std::size_t place = 0; place < played.size(); ++place) {
             if (const auto found = receives[rank].find(place); found != receives[rank].end())
-                for (auto number = found->second.rbegin(); number != found->second.rend(); ++number)
-                    programs[rank].push_back({-1, Receive{messages[index(*number)]}});
+                for (const auto number : std::views::reverse(found->second)) programs[rank].push_back({-1, Receive{messages[index(number)]}});
             programs[rank].push_back(played[place]);
         }
     }

@@ -22,8 +22,7 @@ std::size_t index(Branch branch) {
 
 }  // namespace
 
-Deal::Deal(std::int64_t num_slices, bool guided, int num_ranks)
-    : ranks_(index(num_slices), std::array<int, 2>{0, 0}), guided_{guided}, num_ranks_{num_ranks} {}
+Deal::Deal(std::int64_t num_slices, bool guided, int num_ranks) : ranks_(index(num_slices), std::array<int, 2>{0, 0}), guided_{guided}, num_ranks_{num_ranks} {}
 
 int Deal::rank(std::int64_t slice, Branch branch) const {
     ensure(guided_ || branch == Branch::conditional, "without guidance only the conditional branch runs");
@@ -179,8 +178,11 @@ std::vector<Split> pair_up(const std::vector<Share>& shares) {
     for (std::size_t i = 0, j = 0; i < sides[0].size() && j < sides[1].size();) {
         const auto both = std::min(left[0][i], left[1][j]);
         splits.push_back({{sides[0][i], sides[1][j]}, both});
-        if ((left[0][i] -= both) == 0) ++i;
-        if ((left[1][j] -= both) == 0) ++j;
+        left[0][i] -= both;
+        left[1][j] -= both;
+        const bool next_left = left[0][i] == 0, next_right = left[1][j] == 0;
+        i += next_left ? 1 : 0;
+        j += next_right ? 1 : 0;
     }
     return splits;
 }

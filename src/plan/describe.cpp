@@ -125,8 +125,8 @@ std::string ranks_text(const Plan& plan) {
     else
         text += cat("whole passes take no less time on more than ", busy, " ranks; ");
     const auto [least, most] = std::minmax_element(chunks.begin() + busy, chunks.end());
-    return text + cat(idle > 1 ? "they decode only, " : "it decodes only, ", span_text(*least, *most), *most == 1 ? " chunk" : " chunks",
-                      idle > 1 ? " each\n" : "\n");
+    return text +
+           cat(idle > 1 ? "they decode only, " : "it decodes only, ", span_text(*least, *most), *most == 1 ? " chunk" : " chunks", idle > 1 ? " each\n" : "\n");
 }
 
 std::string links_text(const Plan& plan) {
@@ -140,14 +140,15 @@ std::string links_text(const Plan& plan) {
         sum.saved += bytes.saved;
         sends[ends.first].emplace_back(ends.second, bytes.predictions + bytes.latents + bytes.saved);
     }
-    std::string text = cat(label("links"), "a step, ", links.size(), " of them: predictions ", human_bytes(sum.predictions), " (", plan.prediction_bytes,
-                           " bytes an element), latents for passes ", human_bytes(sum.latents), " and for the run file alone ", human_bytes(sum.saved),
-                           " (4 bytes)\n");
+    std::string text =
+        cat(label("links"), "a step, ", links.size(), " of them: predictions ", human_bytes(sum.predictions), " (", plan.prediction_bytes,
+            " bytes an element), latents for passes ", human_bytes(sum.latents), " and for the run file alone ", human_bytes(sum.saved), " (4 bytes)\n");
     for (const auto& [rank, targets] : sends) {
         std::vector<std::string> items;
         for (std::size_t first = 0, last = 0; first < targets.size(); first = ++last) {
             while (last + 1 < targets.size() && targets[last + 1].first == targets[last].first + 1 && targets[last + 1].second == targets[first].second) ++last;
-            items.push_back(cat("to ", span_text(targets[first].first, targets[last].first), " ", human_bytes(targets[first].second), first < last ? " each" : ""));
+            items.push_back(
+                cat("to ", span_text(targets[first].first, targets[last].first), " ", human_bytes(targets[first].second), first < last ? " each" : ""));
         }
         text += cat(label(cat("rank ", rank)), "sends ", join(items), "\n");
     }

@@ -21,8 +21,8 @@ inline constexpr int writer = 0;
 struct ModelShape {
     std::int64_t latent_channels = 4;
     std::int64_t num_units = 0;
-    BranchCost pass_cost{1, 1};             ///< unconditional, conditional
-    std::int64_t prediction_bytes = 4;      ///< of one element as it travels: the network's type
+    BranchCost pass_cost{1, 1};         ///< unconditional, conditional
+    std::int64_t prediction_bytes = 4;  ///< of one element as it travels: the network's type
 };
 
 /// What ranks and run file agree on.
@@ -39,9 +39,9 @@ struct Plan {
     std::int64_t num_units = 0;
     BranchCost pass_cost{1, 1};
     Deal deal;
-    std::vector<int> owner;            ///< latent frame -> rank of the conditional pass of the first slice that covers it
-    std::vector<FrameRange> decode;    ///< chunks, in order
-    std::vector<int> decoder;          ///< chunk -> rank
+    std::vector<int> owner;          ///< latent frame -> rank of the conditional pass of the first slice that covers it
+    std::vector<FrameRange> decode;  ///< chunks, in order
+    std::vector<int> decoder;        ///< chunk -> rank
 
     [[nodiscard]] int num_ranks() const { return deal.num_ranks(); }
     [[nodiscard]] std::int64_t passes_a_step() const { return static_cast<std::int64_t>(slices.size()) * (guided ? 2 : 1); }

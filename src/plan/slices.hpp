@@ -31,7 +31,7 @@ using Slices = std::vector<Slice>;
 [[nodiscard]] Slices make_slices(std::int64_t num_frames, std::int64_t length, std::int64_t overlap);
 
 /// The same with `anchor = "private"`: slice s > 0 keeps a frame 0 of its own, the latent frame num_frames + s - 1, which is never shown. Slices then form a
-/// chain: only neighbours share frames.
+/// chain: neighbours share frames, and two places apart only where the last slice was moved back or the overlap exceeds half the length.
 [[nodiscard]] Slices with_private_anchors(Slices slices, std::int64_t num_frames);
 
 /// Blending weight of each slot: a triangle, min(u, 2 - u) with u = (slot + 1/2) * 2 / length.

@@ -123,9 +123,9 @@ TEST(Plan, IsMadeWithoutWeights) {
 
 TEST(Plan, MistakesAreListed) {
     const SmallJob job;
-    const auto ended = job.weft({"plan", "config.toml", "--set", "video.width=65", "--set", "slices.overlap=0", "--ranks", "2"});
+    const auto ended = job.weft({"plan", "config.toml", "--set", "video.width=65", "--set", "slices.overlap=0", "--ranks", "0"});
     EXPECT_EQ(ended.code, 2);
-    EXPECT_THAT(ended.err, AllOf(HasSubstr("video.width = 65"), HasSubstr("slices.overlap = 0"), HasSubstr("--ranks = 2")));
+    EXPECT_THAT(ended.err, AllOf(HasSubstr("video.width = 65"), HasSubstr("slices.overlap = 0"), HasSubstr("--ranks = 0")));
 }
 
 TEST(Doctor, TellsWhatIsThere) {

@@ -53,9 +53,9 @@ INSTANTIATE_TEST_SUITE_P(
                                "sampling.seed = -1: must be at least 0", "memory.budget = \"plenty\"", "for example \"8GiB\"",
                                "input.image = \"\": must not be empty", "decode.dtype = \"fp16\"", "output.quality = 52: must be at most 51"}},
                       Mistake{"FeaturesOfLaterBuilds",
-                              {"model.family=musepose", "slices.anchor=private", "layout.kind=stages", "memory.numerics=free", "memory.weights=streamed"},
+                              {"model.family=musepose", "layout.kind=stages", "memory.numerics=free", "memory.weights=streamed"},
                               {"model.family = \"musepose\": is not offered by this build; use \"mimicmotion\"",
-                               "slices.anchor = \"private\": is not offered by this build", "layout.kind = \"stages\": is not offered by this build",
+                               "layout.kind = \"stages\": is not offered by this build",
                                "memory.numerics = \"free\": is not offered by this build", "memory.weights = \"streamed\": is not offered by this build"}}),
     [](const auto& one) { return std::string(one.param.name); });
 
@@ -125,7 +125,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"OptionWithoutValue", {"generate", "config.toml", "--events"}, {"--events"}},
         Mistake{"TwoWishes", {"inspect", "out.h5", "--hash", "--keys"}, {"--hash", "--keys"}},
         Mistake{"RanksAreNoNumber", {"plan", "config.toml", "--ranks", "many"}, {"--ranks"}},
-        Mistake{"ManyRanks", {"plan", "config.toml", "--ranks", "4"}, {"--ranks = 4: is not offered by this build"}},
+        Mistake{"NoRanks", {"plan", "config.toml", "--ranks", "0"}, {"--ranks = 0: must be from 1 to 4096; try 1"}},
         Mistake{"PlanForACard", {"plan", "config.toml", "--memory", "24GiB"}, {"--memory = 24GiB: is not offered by this build"}},
         Mistake{"Seams", {"inspect", "out.h5", "--seams"}, {"--seams: not offered by this build"}},
         Mistake{"Pose", {"pose", "body.json"}, {"weft pose: not offered by this build", "input.pose"}},

@@ -52,6 +52,21 @@ TEST(Slices, WeightsAreATriangle) {
     EXPECT_EQ(slot_weights(1), (std::vector<float>{1.0F}));
 }
 
+TEST(Slices, PrivateAnchorsReplaceSlotZeroBehindTheFirstSlice) {
+    const auto slices = with_private_anchors(make_slices(40, 16, 4), 40);
+    ASSERT_EQ(slices.size(), 3);
+    EXPECT_EQ(slices[0].frames.front(), 0);
+    EXPECT_EQ(slices[1].frames.front(), 40);
+    EXPECT_EQ(slices[2].frames.front(), 41);
+    EXPECT_EQ(slices[2].frames[1], 25);
+}
+
+TEST(Slices, ScatteredFramesBecomeRanges) {
+    EXPECT_EQ(ranges_of({7, 1, 2, 9, 8, 0}), (FrameRanges{{0, 3}, {7, 10}}));
+    EXPECT_EQ(ranges_of({}), FrameRanges{});
+    EXPECT_EQ(count({{0, 3}, {7, 10}}), 6);
+}
+
 TEST(Slices, DecodeChunksTileTheClip) {
     EXPECT_EQ(decode_chunks(10, 4), (std::vector<FrameRange>{{0, 4}, {4, 8}, {8, 10}}));
     EXPECT_EQ(decode_chunks(3, 8), (std::vector<FrameRange>{{0, 3}}));

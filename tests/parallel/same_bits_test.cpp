@@ -1,0 +1,74 @@
+#include "parallel/ranked_job.hpp"
+
+/// Promise 1 over MPI: any number of ranks, any budget that fits, and any resume give the bits of one rank, for each step's latents and for the frames.
+/// (MPI sends are synchronous always: src/comm/link.hpp.)
+namespace weft::test {
+
+using ::testing::AnyOf;
+using ::testing::ElementsAreArray;
+
+namespace {
+class SameBitsOverMpi : public testing::TestWithParam<const char*> {};
+}  // namespace
+
+TEST_P(SameBitsOverMpi, OnAnyNumberOfRanks) {
+    const RankedJob job({.anchor = GetParam()});
+    expect_done(job.alone());
+    const auto wanted = job.hashes();
+    for (const int ranks : {2, 3, 4, 5, 7, 8}) {
+        job.clean();
+        const auto ended = job.on(ranks);
+        ASSERT_EQ(ended.code, 0) << ranks << " ranks: " << ::testing::PrintToString(ended);
+        EXPECT_THAT(job.hashes(), ElementsAreArray(wanted)) << ranks << " ranks";
+    }
+}
+
+TEST_P(SameBitsOverMpi, WithMoreRanksThanPasses) {
+    const RankedJob job({.poses = 9, .steps = 2, .anchor = GetParam()});
+    expect_done(job.alone());
+    const auto wanted = job.hashes();
+    job.clean();
+    const auto ended = job.on(4);
+    ASSERT_EQ(ended.code, 0) << ::testing::PrintToString(ended);
+    EXPECT_THAT(job.hashes(), ElementsAreArray(wanted));
+}
+
+TEST_P(SameBitsOverMpi, StoppedOnThreeRanksAndResumedOnFiveAndOnOne) {
+    const RankedJob job({.steps = 4, .anchor = GetParam()});
+    expect_done(job.alone());
+    const auto wanted = job.hashes();
+    job.clean();
+    const auto first = job.failing(3, "usr1 2 1");
+    EXPECT_EQ(first.code, 75) << ::testing::PrintToString(first);
+    EXPECT_THAT(status_of(job / "out.status"), AnyOf("75 denoise 1", GetParam() == std::string("private") ? "75 denoise 0" : "75 denoise 1"));
+    const auto second = job.failing(5, "usr1 4 3");
+    EXPECT_EQ(second.code, 75) << ::testing::PrintToString(second);
+    // In a chain a rank may be a step ahead of what is complete.
+    EXPECT_THAT(status_of(job / "out.status"), AnyOf("75 denoise 3", GetParam() == std::string("private") ? "75 denoise 2" : "75 denoise 3"));
+    expect_done(job.alone());
+    EXPECT_THAT(job.hashes(), ElementsAreArray(wanted));
+}
+
+INSTANTIATE_TEST_SUITE_P(Anchors, SameBitsOverMpi, testing::Values("blended", "private"), [](const auto& anchor) { return std::string(anchor.param); });
+
+TEST(SameBitsOverMpi, WithAnyBudgetThatFits) {
+    const RankedJob job;
+    expect_done(job.alone());
+    const auto wanted = job.hashes();
+    for (const char* const budget : {"memory.budget=200MB", "memory.budget=90GiB"}) {
+        job.clean();
+        const auto ended = job.on(3, {budget});
+        ASSERT_EQ(ended.code, 0) << ::testing::PrintToString(ended);
+        EXPECT_THAT(job.hashes(), ElementsAreArray(wanted)) << budget;
+    }
+}
+
+TEST(SameBits, ThePrivateAnchorIsAnotherFunction) {  // or the private hashes above would prove nothing
+    const RankedJob blended;
+    const RankedJob chain({.anchor = "private"});
+    expect_done(blended.alone());
+    expect_done(chain.alone());
+    EXPECT_NE(blended.hashes(), chain.hashes());
+}
+
+}  // namespace weft::test

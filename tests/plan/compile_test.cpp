@@ -1,0 +1,347 @@
+#include "plan/sample_plans.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <set>
+#include <tuple>
+#include <utility>
+
+namespace weft::plan {
+
+namespace {
+
+std::size_t index(std::int64_t i) {
+    return static_cast<std::size_t>(i);
+}
+
+/// What each operation of a program needs from those before it, on its own rank alone.
+class Replay {
+  public:
+    Replay(const Made& made, int rank) : made_{made}, steps_done_(index(made.plan.num_latents), -1) {
+        for (const auto frame : frames_in(made.plan.kept(rank))) steps_done_[index(frame)] = made.first_step;
+    }
+
+    /// Steps that a frame's latents have behind them here; -1: they are not here.
+    [[nodiscard]] std::int64_t steps_done(std::int64_t frame) const { return steps_done_[index(frame)]; }
+    [[nodiscard]] bool has_contribution(const Pass& pass, std::int64_t frame) const { return contributions_.contains({pass, frame}); }
+
+    void apply(const Operation& operation) {
+        if (const auto* compute = std::get_if<Compute>(&operation)) {
+            for (const auto frame : made_.plan.slices[index(compute->task.pass.slice)].frames) contributions_.insert({compute->task.pass, frame});
+        } else if (const auto* take = std::get_if<Take>(&operation)) {
+            for (const auto frame : frames_in(take->message.frames)) {
+                if (take->message.cargo == Cargo::prediction)
+                    contributions_.insert({take->message.pass, frame});
+                else
+                    steps_done_[index(frame)] = take->message.pass.step + 1;
+            }
+        } else if (const auto* advance = std::get_if<Advance>(&operation)) {
+            for (const auto frame : frames_in(advance->frames)) steps_done_[index(frame)] = advance->step + 1;
+        }
+    }
+
+  private:
+    const Made& made_;
+    std::vector<std::int64_t> steps_done_;
+    std::set<std::pair<Pass, std::int64_t>> contributions_;
+};
+
+}  // namespace
+
+TEST(Compile, EveryPassRunsOnceAStepOnItsRank) {
+    for (const auto& made : all_layouts()) {
+        std::multiset<std::pair<Pass, int>> wanted, found;
+        for (auto step = made.first_step; step < made.plan.steps; ++step)
+            for (const auto& pass : made.passes_of(step)) wanted.insert({pass, made.rank_of(pass)});
+        for (std::size_t rank = 0; rank < made.programs.size(); ++rank)
+            for (const auto& operation : made.programs[rank])
+                if (const auto* compute = std::get_if<Compute>(&operation)) {
+                    found.insert({compute->task.pass, static_cast<int>(rank)});
+                    ASSERT_EQ(compute->task.units, (UnitRange{0, made.plan.num_units}));
+                    ASSERT_EQ(compute->task.rank, static_cast<int>(rank));
+                }
+        ASSERT_EQ(found, wanted) << made.sample;
+    }
+}
+
+TEST(Compile, EveryFrameIsAdvancedOnceAStepByItsOwner) {
+    for (const auto& made : all_layouts()) {
+        std::multiset<std::tuple<std::int64_t, std::int64_t, int>> wanted, found;
+        for (auto step = made.first_step; step < made.plan.steps; ++step)
+            for (std::int64_t frame = 0; frame < made.plan.num_latents; ++frame) wanted.insert({step, frame, made.plan.owner[index(frame)]});
+        for (std::size_t rank = 0; rank < made.programs.size(); ++rank)
+            for (const auto& operation : made.programs[rank])
+                if (const auto* advance = std::get_if<Advance>(&operation))
+                    for (const auto frame : frames_in(advance->frames)) found.insert({advance->step, frame, static_cast<int>(rank)});
+        ASSERT_EQ(found, wanted) << made.sample;
+    }
+}
+
+TEST(Compile, PassesReadFramesWithTheirStepsBehindThem) {
+    for (const auto& made : all_layouts())
+        for (std::size_t rank = 0; rank < made.programs.size(); ++rank) {
+            Replay here(made, static_cast<int>(rank));
+            for (const auto& operation : made.programs[rank]) {
+                if (const auto* compute = std::get_if<Compute>(&operation)) {
+                    for (const auto frame : made.plan.slices[index(compute->task.pass.slice)].frames)
+                        ASSERT_EQ(here.steps_done(frame), compute->task.pass.step) << made.sample << ", rank " << rank << ", frame " << frame;
+                }
+                here.apply(operation);
+            }
+        }
+}
+
+TEST(Compile, OwnersHaveEveryContributionWhenTheyAdvance) {
+    for (const auto& made : all_layouts())
+        for (std::size_t rank = 0; rank < made.programs.size(); ++rank) {
+            Replay here(made, static_cast<int>(rank));
+            for (const auto& operation : made.programs[rank]) {
+                if (const auto* advance = std::get_if<Advance>(&operation))
+                    for (const auto frame : frames_in(advance->frames)) {
+                        ASSERT_EQ(here.steps_done(frame), advance->step);
+                        for (const auto& pass : made.passes_of(advance->step)) {
+                            const auto& covered = made.plan.slices[index(pass.slice)].frames;
+                            if (std::find(covered.begin(), covered.end(), frame) == covered.end()) continue;
+                            ASSERT_TRUE(here.has_contribution(pass, frame))
+                                << made.sample << ", rank " << rank << ", frame " << frame << ": " << describe(pass);
+                        }
+                    }
+                here.apply(operation);
+            }
+        }
+}
+
+TEST(Compile, EachMessageIsSentAndReceivedOnceWithTheSameContent) {
+    for (const auto& made : all_layouts()) {
+        std::map<std::int64_t, std::vector<std::string>> sent, received;
+        for (std::size_t rank = 0; rank < made.programs.size(); ++rank)
+            for (const auto& operation : made.programs[rank]) {
+                if (const auto* send = std::get_if<Send>(&operation)) {
+                    ASSERT_EQ(send->message.from, static_cast<int>(rank));
+                    sent[send->message.number].push_back(describe(send->message));
+                } else if (const auto* receive = std::get_if<Receive>(&operation)) {
+                    ASSERT_EQ(receive->message.to, static_cast<int>(rank));
+                    received[receive->message.number].push_back(describe(receive->message));
+                }
+            }
+        for (const auto& [number, texts] : sent) ASSERT_EQ(texts.size(), 1) << made.sample << ", message " << number;
+        ASSERT_EQ(sent, received) << made.sample;
+    }
+}
+
+TEST(Compile, ReceivesOfAPairStandInTheOrderOfTheirSends) {
+    for (const auto& made : all_layouts()) {
+        std::map<std::pair<int, int>, std::vector<std::int64_t>> sends, receives;
+        for (const auto& program : made.programs)
+            for (const auto& operation : program) {
+                if (const auto* send = std::get_if<Send>(&operation)) sends[{send->message.from, send->message.to}].push_back(send->message.number);
+                if (const auto* receive = std::get_if<Receive>(&operation))
+                    receives[{receive->message.from, receive->message.to}].push_back(receive->message.number);
+            }
+        ASSERT_EQ(sends, receives) << made.sample;
+        for (const auto& [pair, numbers] : sends) ASSERT_TRUE(std::is_sorted(numbers.begin(), numbers.end())) << made.sample;
+    }
+}
+
+TEST(Compile, ReceivesArePostedBeforeTheFirstPassOfTheirStep) {
+    for (const auto& made : all_layouts())
+        for (const auto& program : made.programs) {
+            std::int64_t latest = -1;  // step of a pass so far
+            for (const auto& operation : program) {
+                if (const auto* compute = std::get_if<Compute>(&operation)) latest = std::max(latest, compute->task.pass.step);
+                if (const auto* receive = std::get_if<Receive>(&operation)) {
+                    ASSERT_GT(receive->message.pass.step, latest) << made.sample << ": " << describe(operation);
+                }
+            }
+        }
+}
+
+TEST(Compile, TakesStandDirectlyBeforeWhatNeedsThem) {
+    for (const auto& made : all_layouts())
+        for (const auto& program : made.programs)
+            for (std::size_t at = 0; at < program.size(); ++at) {
+                const auto* take = std::get_if<Take>(&program[at]);
+                if (take == nullptr) continue;
+                auto next = at;
+                while (std::holds_alternative<Take>(program[next])) ++next;
+                const auto* compute = std::get_if<Compute>(&program[next]);
+                const auto* advance = std::get_if<Advance>(&program[next]);
+                if (take->message.cargo == Cargo::prediction) {
+                    ASSERT_NE(advance, nullptr) << made.sample << ": " << describe(program[at]);
+                    ASSERT_EQ(advance->step, take->message.pass.step);
+                } else {
+                    ASSERT_NE(compute, nullptr) << made.sample << ": " << describe(program[at]);
+                    ASSERT_EQ(compute->task.pass.step, take->message.pass.step + 1);
+                }
+                const auto frames = frames_in(take->message.frames);
+                const auto& slice = compute != nullptr ? made.plan.slices[index(compute->task.pass.slice)].frames : frames;
+                ASSERT_TRUE(std::any_of(frames.begin(), frames.end(),
+                                        [&](auto frame) {
+                                            return advance != nullptr ? contains(advance->frames, frame)
+                                                                      : std::find(slice.begin(), slice.end(), frame) != slice.end();
+                                        }))
+                    << made.sample << ": " << describe(program[at]);
+            }
+}
+
+TEST(Compile, APredictionGoesOnceToEachOtherOwnerOfItsFrames) {
+    for (const auto& made : all_layouts()) {
+        std::map<std::pair<Pass, int>, FrameRanges> wanted, found;
+        for (auto step = made.first_step; step < made.plan.steps; ++step)
+            for (const auto& pass : made.passes_of(step)) {
+                std::map<int, std::vector<std::int64_t>> elsewhere;
+                for (const auto frame : made.plan.slices[index(pass.slice)].frames)
+                    if (const auto owner = made.plan.owner[index(frame)]; owner != made.rank_of(pass)) elsewhere[owner].push_back(frame);
+                for (const auto& [owner, frames] : elsewhere) wanted[{pass, owner}] = ranges_of(frames);
+            }
+        for (const auto& message : made.messages())
+            if (message.cargo == Cargo::prediction) {
+                ASSERT_EQ(message.from, made.rank_of(message.pass));
+                ASSERT_TRUE(found.insert({{message.pass, message.to}, message.frames}).second) << made.sample << ": " << describe(message);
+            }
+        ASSERT_EQ(found, wanted) << made.sample;
+    }
+}
+
+TEST(Compile, LatentsGoOnceToEachOtherRankWithPassesOverThem) {
+    for (const auto& made : all_layouts()) {
+        std::multiset<std::tuple<std::int64_t, std::int64_t, int>> wanted, found;  // step, frame, to
+        for (int rank = 0; rank < made.plan.num_ranks(); ++rank)
+            for (const auto frame : frames_in(made.plan.kept(rank)))
+                for (auto step = made.first_step; made.plan.owner[index(frame)] != rank && step + 1 < made.plan.steps; ++step)
+                    wanted.insert({step, frame, rank});
+        for (const auto& message : made.messages())
+            if (message.cargo == Cargo::latents)
+                for (const auto frame : frames_in(message.frames)) {
+                    ASSERT_EQ(message.from, made.plan.owner[index(frame)]);
+                    found.insert({message.pass.step, frame, message.to});
+                }
+        ASSERT_EQ(found, wanted) << made.sample;
+    }
+}
+
+TEST(Compile, OnlyFramesThatTheWriterDoesNotGetAnywayTravelForTheRunFile) {
+    for (const auto& made : all_layouts()) {
+        const auto kept = made.plan.kept(writer);
+        std::multiset<std::pair<std::int64_t, std::int64_t>> wanted, found;  // step, frame
+        for (auto step = made.first_step; step < made.plan.steps; ++step)
+            for (std::int64_t frame = 0; frame < made.plan.num_latents; ++frame)
+                if (made.plan.owner[index(frame)] != writer && (step + 1 == made.plan.steps || !contains(kept, frame))) wanted.insert({step, frame});
+        for (const auto& message : made.messages())
+            if (message.cargo == Cargo::saved)
+                for (const auto frame : frames_in(message.frames)) {
+                    ASSERT_EQ(message.to, writer);
+                    found.insert({message.pass.step, frame});
+                }
+        ASSERT_EQ(found, wanted) << made.sample;
+    }
+}
+
+TEST(Compile, AnAdvanceSendsAtMostOneMessageOfAKindToARank) {
+    for (const auto& made : all_layouts())
+        for (const auto& program : made.programs) {
+            std::set<std::pair<int, Cargo>> since;
+            for (const auto& operation : program) {
+                if (const auto* send = std::get_if<Send>(&operation)) {
+                    ASSERT_TRUE(since.insert({send->message.to, send->message.cargo}).second) << made.sample << ": " << describe(operation);
+                } else {
+                    since.clear();
+                }
+            }
+        }
+}
+
+TEST(Compile, EachStepIsSavedOnceByTheWriterWithEveryFrame) {
+    for (const auto& made : all_layouts()) {
+        std::map<std::int64_t, Message> by_number;
+        for (const auto& message : made.messages()) by_number[message.number] = message;
+        auto steps_done = made.first_step;
+        for (std::size_t rank = 0; rank < made.programs.size(); ++rank)
+            for (const auto& operation : made.programs[rank])
+                if (const auto* save = std::get_if<Save>(&operation)) {
+                    ASSERT_EQ(static_cast<int>(rank), writer);
+                    ASSERT_EQ(save->steps_done, ++steps_done) << made.sample;
+                    auto frames = frames_in(save->own);
+                    for (const auto number : save->messages) {
+                        const auto& message = by_number.at(number);
+                        ASSERT_EQ(message.to, writer);
+                        ASSERT_EQ(message.pass.step + 1, save->steps_done);
+                        ASSERT_NE(message.cargo, Cargo::prediction);
+                        for (const auto frame : frames_in(message.frames)) frames.push_back(frame);
+                    }
+                    std::sort(frames.begin(), frames.end());
+                    ASSERT_EQ(static_cast<std::int64_t>(frames.size()), made.plan.num_latents) << made.sample << ", step " << steps_done;
+                    ASSERT_EQ(ranges_of(frames), (FrameRanges{{0, made.plan.num_latents}})) << made.sample << ", step " << steps_done;
+                }
+        ASSERT_EQ(steps_done, made.plan.steps) << made.sample;
+    }
+}
+
+TEST(Compile, TheWritersFramesStayAsTheyAreUntilTheyAreSaved) {
+    for (const auto& made : all_layouts()) {
+        Replay here(made, writer);
+        for (const auto& operation : made.programs[writer]) {
+            if (const auto* save = std::get_if<Save>(&operation)) {
+                for (const auto frame : frames_in(save->own)) ASSERT_EQ(here.steps_done(frame), save->steps_done) << made.sample;
+            }
+            here.apply(operation);
+        }
+    }
+}
+
+TEST(Compile, ALoneRankComputesAllPassesThenAdvancesThenSaves) {
+    for (const auto anchor : {Anchor::blended, Anchor::private_})
+        for (const bool guided : {true, false}) {
+            const auto made = make({.slices = 5, .guided = guided, .anchor = anchor});
+            const auto& program = made.programs.at(0);
+            const auto passes = made.plan.passes_a_step();
+            ASSERT_EQ(static_cast<std::int64_t>(program.size()), made.plan.steps * (passes + 2));
+            for (std::int64_t step = 0; step < made.plan.steps; ++step) {
+                const auto* operation = &program[index(step * (passes + 2))];
+                for (std::int64_t i = 0; i < passes; ++i) EXPECT_EQ(std::get<Compute>(*operation++).task.pass.step, step);
+                EXPECT_EQ(std::get<Advance>(*operation++).frames, (FrameRanges{{0, made.plan.num_latents}}));
+                EXPECT_EQ(std::get<Save>(*operation).own, (FrameRanges{{0, made.plan.num_latents}}));
+                EXPECT_TRUE(std::get<Save>(*operation).messages.empty());
+            }
+        }
+}
+
+TEST(Compile, ALoneRankTakesSlicesInOrderConditionalFirst) {
+    const auto made = make({.slices = 2, .steps = 1});
+    std::vector<std::string> texts;
+    for (const auto& operation : made.programs.at(0)) texts.push_back(describe(operation));
+    EXPECT_EQ(texts, (std::vector<std::string>{"computing step 1, slice 1, conditional", "computing step 1, slice 1, unconditional",
+                                               "computing step 1, slice 2, conditional", "computing step 1, slice 2, unconditional",
+                                               "stepping 11 frames, step 1", "saving step 1"}));
+}
+
+TEST(Compile, RanksWithoutPassesHaveNothingToDo) {
+    const auto made = make({.ranks = 20, .slices = 8});
+    for (std::size_t rank = 0; rank < 20; ++rank) EXPECT_EQ(made.programs[rank].empty(), rank >= 16) << rank;
+}
+
+TEST(Compile, AFinishedJobHasEmptyPrograms) {
+    for (const int ranks : {1, 3})
+        for (const auto& program : make({.ranks = ranks}, 3).programs) EXPECT_TRUE(program.empty());
+}
+
+TEST(Compile, UnguidedPassesAreConditional) {
+    for (const auto& program : make({.ranks = 3, .guided = false}).programs)
+        for (const auto& operation : program)
+            if (const auto* compute = std::get_if<Compute>(&operation)) {
+                EXPECT_EQ(compute->task.pass.branch, Branch::conditional);
+            }
+}
+
+TEST(Compile, WithPrivateAnchorsOnlyRanksOfNeighbouringSlicesExchange) {
+    const auto made = make({.ranks = 8, .anchor = Anchor::private_});
+    for (const auto& message : made.messages())
+        if (message.cargo != Cargo::saved && message.pass.step + 1 < made.plan.steps) {
+            EXPECT_EQ(std::abs(message.from - message.to), 1) << describe(message);
+        }
+}
+
+}  // namespace weft::plan

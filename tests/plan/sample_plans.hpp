@@ -1,0 +1,49 @@
+#pragma once
+#include "plan/plan.hpp"
+
+#include <array>
+#include <functional>
+#include <ostream>
+#include <string>
+#include <vector>
+
+namespace weft::plan {
+
+enum class LastSlice { tiles, moved_back };
+
+/// What a small plan is made of: slices of 7 frames that share 2 with each neighbour.
+struct Sample {
+    int ranks = 1;
+    std::int64_t slices = 8;
+    bool guided = true;
+    Anchor anchor = Anchor::blended;
+    LastSlice last = LastSlice::tiles;  ///< moved back: three slices share a frame
+    BranchCost cost{1, 1};
+    std::int64_t steps = 3;
+};
+std::ostream& operator<<(std::ostream& out, const Sample& sample);
+
+Plan make_plan(const Sample& sample);
+
+/// A plan and its programs from step `first_step` on.
+struct Made {
+    Sample sample;
+    Plan plan;
+    std::int64_t first_step = 0;
+    std::vector<Program> programs;
+
+    /// 0 to num_slices - 1, and branches that run.
+    [[nodiscard]] std::vector<Pass> passes_of(std::int64_t step) const;
+    [[nodiscard]] int rank_of(const Pass& pass) const { return plan.deal.rank(pass.slice, pass.branch); }
+    /// All messages, by their sends.
+    [[nodiscard]] std::vector<Message> messages() const;
+};
+Made make(const Sample& sample, std::int64_t first_step = 0);
+
+/// 1 to 64 ranks, 8 and 35 slices, guided or not, both anchors, last slice in place or moved back; equal and unequal costs and resumed jobs among them.
+const std::vector<Made>& all_layouts();
+
+std::vector<std::int64_t> frames_in(const FrameRanges& ranges);
+bool contains(const FrameRanges& ranges, std::int64_t frame);
+
+}  // namespace weft::plan
