@@ -141,12 +141,13 @@ std::vector<int> physical_first(const std::vector<int>& cores, const std::functi
     }
     std::sort(order.begin(), order.end());
     std::vector<int> result;
+    result.reserve(order.size());
     for (const auto& [place, core] : order) result.push_back(core);
     return result;
 }
 
 std::vector<int> allowed_cores() {
-    for (std::size_t count = 1024; count <= 1024 * 1024; count *= 2) {
+    for (std::size_t count = 1024; count <= std::size_t{1} << 20U; count *= 2) {
         const CpuSet set{count};
         if (sched_getaffinity(0, set.bytes(), set.get()) == 0) {
             std::vector<int> cores;

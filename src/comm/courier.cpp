@@ -151,6 +151,7 @@ void Courier::run(const std::function<std::unique_ptr<Link>()>& make_link) {
     }
     has_left_.assign(all_.size(), false);
     std::vector<std::string> names;
+    names.reserve(all_.size());
     for (const auto& one : all_) names.push_back(one.name());
     watch_s_ = moved_s_ = now();
     watchman_.emplace(rank_, std::move(names), watch_s_);

@@ -67,7 +67,7 @@ class Link {
 /// Ranks as threads of one process, for tests. `hosts[rank]` are made-up host names; their number is the number of ranks.
 class ThreadsHub {
   public:
-    explicit ThreadsHub(std::vector<std::string> hosts);
+    explicit ThreadsHub(const std::vector<std::string>& hosts);
     ~ThreadsHub();
     [[nodiscard]] std::unique_ptr<Link> link(int rank);
 

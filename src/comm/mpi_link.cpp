@@ -1,5 +1,4 @@
 #include "base/error.hpp"
-#include "base/handle.hpp"
 #include "base/text.hpp"
 #include "comm/link.hpp"
 #include "comm/tag.hpp"
@@ -12,11 +11,11 @@
 #include <chrono>
 #include <cstring>
 #include <deque>
-#include <limits>
 #include <list>
 #include <map>
 #include <source_location>
 #include <thread>
+#include <unordered_map>
 
 namespace weft::comm {
 
@@ -34,37 +33,13 @@ void check(int code, std::string_view doing, const std::source_location& at = st
     throw Error(ExitCode::rank_failed, cat("MPI failed while ", doing, ": ", error_text(code), " (mpi_link.cpp:", at.line(), ")"));
 }
 
-struct TypeTraits {
-    using Raw = MPI_Datatype;
-    static Raw null() { return MPI_DATATYPE_NULL; }
-    static void close(Raw raw) noexcept { MPI_Type_free(&raw); }
-};
+/// Longer messages travel in pieces of so many bytes. Counts are ints in MPI 3, and a large type instead does not help: over TCP, Open MPI 4.1.4 hangs in a
+/// message of more than 2 GiB.
+constexpr std::size_t piece_bytes = std::size_t{256} << 20;
 
-/// A message's length as MPI 3 can say it: counts are ints, so what is longer than 2 GiB is one element of a type made for it.
-struct Shape {
-    explicit Shape(std::size_t bytes) {
-        if (bytes <= static_cast<std::size_t>(std::numeric_limits<int>::max())) {
-            count = static_cast<int>(bytes);
-            return;
-        }
-        constexpr std::size_t block = std::size_t{1} << 20;
-        const std::size_t blocks = bytes / block;
-        ensure(blocks <= static_cast<std::size_t>(std::numeric_limits<int>::max()), "a message of more than 2 PiB");
-        MPI_Datatype raw = MPI_DATATYPE_NULL;
-        check(MPI_Type_contiguous(static_cast<int>(block), MPI_BYTE, &raw), "making a type");
-        const Handle<TypeTraits> mebibyte{raw};
-        const std::array<int, 2> lengths{static_cast<int>(blocks), static_cast<int>(bytes % block)};
-        const std::array<MPI_Aint, 2> at{0, static_cast<MPI_Aint>(blocks * block)};
-        const std::array<MPI_Datatype, 2> types{mebibyte.get(), MPI_BYTE};
-        check(MPI_Type_create_struct(2, lengths.data(), at.data(), types.data(), &raw), "making a type");
-        made = Handle<TypeTraits>{raw};
-        check(MPI_Type_commit(&raw), "making a type");
-    }
-    [[nodiscard]] MPI_Datatype type() const { return made ? made.get() : MPI_BYTE; }
-
-    int count = 1;
-    Handle<TypeTraits> made;
-};
+[[nodiscard]] std::size_t num_pieces(std::size_t bytes) {
+    return bytes == 0 ? 1 : (bytes + piece_bytes - 1) / piece_bytes;
+}
 
 /// MPI from start to end; a member of MpiLink, so that MPI ends also where the constructor of that throws.
 class Session {
@@ -110,19 +85,23 @@ class MpiLink final : public Link {
     std::optional<int> aborted() const override { return {}; }  // nobody lives to ask
 
   private:
-    /// A transfer that MPI works on.
+    /// A transfer of which MPI has pieces to work on.
     struct Running {
+        std::size_t pieces = 0;  ///< not ended
+        std::string wrong;       ///< found until now
+    };
+    /// What MPI works on.
+    struct Piece {
         Ticket ticket = 0;
         bool receives = false;
-        std::string wrong;                ///< found already
         std::vector<std::byte> unwanted;  ///< bytes of a message that is not the expected one
-        Shape shape;
     };
-    /// A receive whose message has not come.
+    /// A receive whose message, or the rest of it, has not come.
     struct Wanted {
         Ticket ticket = 0;
         int tag = 0;  // packed
-        std::span<std::byte> bytes;
+        std::span<std::byte> rest;
+        std::size_t bytes = 0;  ///< of the whole
     };
     struct SentLetter {
         std::string text;
@@ -147,8 +126,9 @@ class MpiLink final : public Link {
     int item_bits_ = max_item_bits;
     std::vector<Identity> all_;
     Ticket next_ticket_ = 1;
+    std::unordered_map<Ticket, Running> running_;
     std::vector<MPI_Request> requests_;
-    std::vector<Running> running_;              // by the same index
+    std::vector<Piece> pieces_;                 // by the same index
     std::map<int, std::deque<Wanted>> wanted_;  // by sender, never empty
     std::list<SentLetter> sent_;
     std::deque<ComingLetter> coming_;
@@ -198,20 +178,27 @@ MpiLink::MpiLink() {
 // Synchronous sends only: a send ends when its receive was started. So no bytes pile up in MPI's own buffers, however far a rank runs ahead, and a program
 // whose order is wrong hangs with small messages as well as with large ones, where tests see it.
 Link::Ticket MpiLink::start_send(int to, Tag tag, std::span<const std::byte> bytes) {
-    Running running{next_ticket_++, false, {}, {}, Shape{bytes.size()}};
-    MPI_Request request = MPI_REQUEST_NULL;
-    check(MPI_Issend(bytes.data(), running.shape.count, running.shape.type(), to, packed(tag, item_bits_), data_, &request),
-          cat("starting a send to rank ", to));
-    requests_.push_back(request);
-    running_.push_back(std::move(running));
-    return running_.back().ticket;
+    const Ticket ticket = next_ticket_++;
+    running_[ticket].pieces = num_pieces(bytes.size());
+    do {
+        const auto piece = bytes.first(std::min(bytes.size(), piece_bytes));
+        bytes = bytes.subspan(piece.size());
+        MPI_Request request = MPI_REQUEST_NULL;
+        check(MPI_Issend(piece.data(), static_cast<int>(piece.size()), MPI_BYTE, to, packed(tag, item_bits_), data_, &request),
+              cat("starting a send to rank ", to));
+        requests_.push_back(request);
+        pieces_.push_back({ticket, false, {}});
+    } while (!bytes.empty());
+    return ticket;
 }
 
 // Nothing is received before tag and length are known and are the expected ones. A receive posted ahead would let Open MPI write past the end of its buffer
 // when the message is longer (seen in 4.1.4: shared memory, single copy, messages that are not sent eagerly).
 Link::Ticket MpiLink::start_receive(int from, Tag tag, std::span<std::byte> bytes) {
-    wanted_[from].push_back({next_ticket_, packed(tag, item_bits_), bytes});
-    return next_ticket_++;
+    const Ticket ticket = next_ticket_++;
+    running_[ticket].pieces = num_pieces(bytes.size());
+    wanted_[from].push_back({ticket, packed(tag, item_bits_), bytes, bytes.size()});
+    return ticket;
 }
 
 bool MpiLink::take_one_from(int peer) {
@@ -221,26 +208,35 @@ bool MpiLink::take_one_from(int peer) {
     // Any tag: transfers match in order, and a tag that is not the expected one is to be found, not to be waited for.
     check(MPI_Improbe(peer, MPI_ANY_TAG, data_, &found, &message, &status), cat("looking for messages of rank ", peer));
     if (found == 0) return false;
-    MPI_Count count = 0;
-    check(MPI_Get_elements_x(&status, MPI_BYTE, &count), cat("asking for the length of a message of rank ", peer));
-    const auto length = static_cast<std::size_t>(count);
-    auto& queue = wanted_.at(peer);
-    const Wanted wanted = queue.front();
-    queue.pop_front();
-    if (queue.empty()) wanted_.erase(peer);
+    int length = 0;
+    check(MPI_Get_count(&status, MPI_BYTE, &length), cat("asking for the length of a message of rank ", peer));
 
-    Running running{wanted.ticket, true, {}, {}, Shape{length}};
-    auto* into = wanted.bytes.data();
-    if (status.MPI_TAG != wanted.tag || length != wanted.bytes.size()) {
+    auto& queue = wanted_.at(peer);
+    auto& wanted = queue.front();
+    const auto into = wanted.rest.first(std::min(wanted.rest.size(), piece_bytes));
+    wanted.rest = wanted.rest.subspan(into.size());
+    Piece piece{wanted.ticket, true, {}};
+    auto* bytes = into.data();
+    if (status.MPI_TAG != wanted.tag || static_cast<std::size_t>(length) != into.size()) {
+        const auto size = [](std::size_t of_piece, std::size_t of_all) {
+            return cat(of_piece, of_all > piece_bytes ? cat(" bytes, as part of ", of_all) : std::string{" bytes"});
+        };
+        auto& running = running_.at(wanted.ticket);
         running.wrong =
-            disagreement(described(status.MPI_TAG, cat(length, " bytes"), item_bits_), described(wanted.tag, cat(wanted.bytes.size(), " bytes"), item_bits_));
-        running.unwanted.resize(length);
-        into = running.unwanted.data();
+            disagreement(described(status.MPI_TAG, cat(length, " bytes"), item_bits_), described(wanted.tag, size(into.size(), wanted.bytes), item_bits_));
+        // This piece is the last: the rest will not come.
+        running.pieces =
+            1 + static_cast<std::size_t>(std::count_if(pieces_.begin(), pieces_.end(), [&](const Piece& one) { return one.ticket == wanted.ticket; }));
+        wanted.rest = {};
+        piece.unwanted.resize(static_cast<std::size_t>(length));
+        bytes = piece.unwanted.data();
     }
+    if (wanted.rest.empty()) queue.pop_front();
+    if (queue.empty()) wanted_.erase(peer);
     MPI_Request request = MPI_REQUEST_NULL;
-    check(MPI_Imrecv(into, running.shape.count, running.shape.type(), &message, &request), cat("starting a receive from rank ", peer));
+    check(MPI_Imrecv(bytes, length, MPI_BYTE, &message, &request), cat("starting a receive from rank ", peer));
     requests_.push_back(request);
-    running_.push_back(std::move(running));
+    pieces_.push_back(std::move(piece));
     return true;
 }
 
@@ -250,6 +246,7 @@ void MpiLink::take_messages() {
     check(MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, data_, &found, MPI_STATUS_IGNORE), "looking for messages");
     if (found == 0) return;  // the usual case, found out with one call
     std::vector<int> peers;
+    peers.reserve(wanted_.size());
     for (const auto& [peer, queue] : wanted_) peers.push_back(peer);
     for (const int peer : peers)
         while (wanted_.contains(peer) && take_one_from(peer)) {
@@ -270,14 +267,16 @@ void MpiLink::poll(std::vector<Ended>& ended) {
     if (count == MPI_UNDEFINED || count == 0) return;
     which.resize(static_cast<std::size_t>(count));
     for (std::size_t i = 0; i < which.size(); ++i) {
-        auto& running = running_[static_cast<std::size_t>(which[i])];
-        if (in_status && statuses[i].MPI_ERROR != MPI_SUCCESS) running.wrong = cat("MPI failed: ", error_text(statuses[i].MPI_ERROR));
-        ended.push_back({running.ticket, running.wrong});
+        const auto running = running_.find(pieces_[static_cast<std::size_t>(which[i])].ticket);
+        if (in_status && statuses[i].MPI_ERROR != MPI_SUCCESS) running->second.wrong = cat("MPI failed: ", error_text(statuses[i].MPI_ERROR));
+        if (--running->second.pieces > 0) continue;
+        ended.push_back({running->first, running->second.wrong});
+        running_.erase(running);
     }
     std::sort(which.begin(), which.end(), std::greater<>{});
     for (const int at : which) {
         requests_.erase(requests_.begin() + at);
-        running_.erase(running_.begin() + at);
+        pieces_.erase(pieces_.begin() + at);
     }
 }
 
@@ -337,7 +336,7 @@ void MpiLink::close() {
         bool all = true;
         for (std::size_t i = 0; i < requests_.size(); ++i) {
             int done = 1;
-            if (running_[i].receives && requests_[i] != MPI_REQUEST_NULL) MPI_Test(&requests_[i], &done, MPI_STATUS_IGNORE);
+            if (pieces_[i].receives && requests_[i] != MPI_REQUEST_NULL) MPI_Test(&requests_[i], &done, MPI_STATUS_IGNORE);
             all = all && done != 0;
         }
         return all;
@@ -346,7 +345,6 @@ void MpiLink::close() {
     for (auto& request : requests_)
         if (request != MPI_REQUEST_NULL) MPI_Request_free(&request);
     requests_.clear();
-    running_.clear();  // their types go before MPI does
     session_.end();
 }
 

@@ -142,7 +142,7 @@ class ThreadsLink final : public Link {
 
 }  // namespace
 
-ThreadsHub::ThreadsHub(std::vector<std::string> hosts) : state_{std::make_shared<State>(hosts)} {}
+ThreadsHub::ThreadsHub(const std::vector<std::string>& hosts) : state_{std::make_shared<State>(hosts)} {}
 ThreadsHub::~ThreadsHub() = default;
 
 std::unique_ptr<Link> ThreadsHub::link(int rank) {

@@ -265,6 +265,7 @@ void together(Transport& transport, const std::function<void()>& work) {
         sum["text"] = texts.front().first;
     } else {
         std::vector<std::string> lines;
+        lines.reserve(texts.size());
         for (const auto& [text, names] : texts) lines.push_back(cat(join(names), ": ", text));
         sum["text"] = join(lines, "\n");
     }

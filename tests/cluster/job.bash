@@ -37,7 +37,7 @@ make_job() {
 # job NAME: the arguments of `weft generate` for the job that leaves NAME.h5, NAME.mkv, NAME.jsonl and NAME.status
 job() { job=(model/example/config.toml --events "$1.jsonl" --set "output.run_file=$1.h5" --set "output.video=$1.mkv" --set sampling.steps=8); }
 
-steps_done() { cat "$1.jsonl" 2>/dev/null | grep -c '"event":"step"' || true; }
+steps_done() { if [[ -e $1.jsonl ]]; then grep -c '"event":"step"' "$1.jsonl" || true; else echo 0; fi; }
 # shellcheck disable=SC2317,SC2329 # called by within
 has_steps() { (($(steps_done "$1") >= $2)); } # has_steps NAME COUNT
 

@@ -156,13 +156,12 @@ class FullSized {
     /// `times` passes of the conditional branch.
     std::vector<at::Tensor> pass(int times) {
         family_->load_denoiser();
-        std::vector<std::int64_t> frames;
-        for (std::int64_t frame = 0; frame < frames_; ++frame) frames.push_back(frame);
+        const auto frames = first_frames(frames_);
         std::vector<at::Tensor> results(static_cast<std::size_t>(times));
         for (auto& result : results) {
-            auto state = family_->begin({0, 0, Branch::conditional}, family_->initial_latents(), frames);
+            auto state = family_->begin({0, 0, Branch::conditional}, family_->initial_latents(frames), frames);
             for (const auto& unit : family_->units()) unit->run(state);
-            result = family_->finish(state).cpu();
+            result = family_->finish(state).cpu().to(at::kFloat);
         }
         family_->drop_denoiser();
         return results;
@@ -171,7 +170,7 @@ class FullSized {
     /// A chunk of 8 frames, `times` times.
     std::vector<at::Tensor> decode(int times) {
         family_->load_decoder();
-        const auto latents = family_->initial_latents().narrow(0, 0, std::min<std::int64_t>(8, frames_)) / 700.0;
+        const auto latents = family_->initial_latents(first_frames(std::min<std::int64_t>(8, frames_))) / 700.0;
         std::vector<at::Tensor> results(static_cast<std::size_t>(times));
         for (auto& result : results) result = family_->decode(latents).cpu();
         family_->drop_decoder();
@@ -179,6 +178,12 @@ class FullSized {
     }
 
   private:
+    static std::vector<std::int64_t> first_frames(std::int64_t count) {
+        std::vector<std::int64_t> frames(static_cast<std::size_t>(count));
+        std::iota(frames.begin(), frames.end(), 0);
+        return frames;
+    }
+
     std::int64_t frames_;
     ModelFolder folder_;
     std::unique_ptr<Family> family_;

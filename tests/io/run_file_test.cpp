@@ -569,6 +569,7 @@ TEST(RunFile, EmptyTextsAndASingleFrameAreFine) {
     const Folder folder;
     const auto path = folder / "out.h5";
     RunHeader header;
+    header.clip_frames = 1;
     header.shape = {1, 1, 1, 1};
     RunFile::create(path, header).save(0, std::array{2.5F});
     const auto run = RunFile::open(path);

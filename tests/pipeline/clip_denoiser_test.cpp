@@ -70,7 +70,8 @@ TEST_P(ClipDenoiserGolden, LatentsAfterEveryRecordedStepAreAsRecorded) {
     family->load_denoiser();
     comm::Pulse pulse;
     ClipDenoiser denoiser(*family, job.plan, plan::writer, latents, job.settings.sampling.guidance, pulse);
-    for (const auto& operation : plan::compile(job.plan, 0).front()) {
+    const auto programs = plan::compile(job.plan, 0);
+    for (const auto& operation : programs.front()) {
         if (const auto* compute = std::get_if<plan::Compute>(&operation)) denoiser.compute(compute->task);
         const auto* const advance = std::get_if<plan::Advance>(&operation);
         if (advance == nullptr) continue;
@@ -92,7 +93,8 @@ TEST_P(ClipDenoiserGolden, APassInPartsHasTheBitsOfTheWhole) {
     const auto run = [&](std::int64_t cut) {
         comm::Pulse pulse;
         ClipDenoiser denoiser(*family, job.plan, plan::writer, family->initial_latents(job.all_frames()), job.settings.sampling.guidance, pulse);
-        for (const auto& operation : plan::compile(job.plan, job.plan.steps - 1).front()) {
+        const auto programs = plan::compile(job.plan, job.plan.steps - 1);
+        for (const auto& operation : programs.front()) {
             if (const auto* compute = std::get_if<plan::Compute>(&operation)) {
                 auto task = compute->task;
                 if (cut > 0) {

@@ -133,6 +133,7 @@ TEST(Complaints, MoreRanksThanCores) {
     EXPECT_THAT(complaints({placed(0, "h1", both, 2), placed(1, "h1", both, 2), placed(2, "h1", both, 2), placed(3, "h2", both, 2)}),
                 ElementsAre("ranks 0, 1 and 2 on h1 share cores 0-1, so they wait for each other; start at most 2 there, or take more hosts"));
     std::vector<Placement> many;
+    many.reserve(12);
     for (int rank = 0; rank < 12; ++rank) many.push_back(placed(rank, "h1", both, 2));
     EXPECT_THAT(complaints(many), ElementsAre(HasSubstr("12 ranks on h1 (0, 1, ...) share cores 0-1")));
 }
