@@ -43,12 +43,12 @@ void tell(const pipeline::Report& report) {
 /// `weft generate` on one rank, from the transport's start to its end.
 class Generate {
   public:
-    Generate(const Arguments& arguments, pipeline::JobOptions options)
-        : arguments_{arguments}, options_{std::move(options)}, settings_{read_settings(arguments.config, arguments.overrides, mistakes_)} {
+    Generate(const Arguments& arguments, pipeline::JobOptions options) : arguments_{arguments}, options_{std::move(options)} {
         options_.restart = arguments.restart;
     }
 
-    int print_config() const {
+    int print_config() {
+        read();
         mistakes_.throw_if_any(about());
         std::cout << to_toml(settings_);
         return 0;
@@ -57,7 +57,6 @@ class Generate {
     int run() {
         stop::watch_signals();
         comm::Watch watch;
-        watch.stall_s = settings_.watchdog.stall_s > 0 ? settings_.watchdog.stall_s : watch.stall_s;
         watch.on_verdict = [this](const comm::Verdict& verdict) { end_by(verdict); };
         std::string transport_text;
         transport_ = comm::open_transport(watch, transport_text);
@@ -68,15 +67,21 @@ class Generate {
     }
 
   private:
+    void read() {
+        settings_ = read_settings(arguments_.config, arguments_.overrides, mistakes_);
+        read_ = true;
+    }
     [[nodiscard]] std::string about() const { return arguments_.config + " has mistakes:"; }
 
     int run_on(comm::Transport& transport) {
         try {
             comm::together(transport, [this] {
+                read();
                 if (!mistakes_.empty()) check_settings(settings_, mistakes_);
                 mistakes_.throw_if_any(about());
                 if (!arguments_.events.empty() && transport_->speaks()) events_ = std::make_unique<Events>(arguments_.events);
             });
+            transport.set_stall_s(settings_.watchdog.stall_s);
             auto made = std::make_shared<pipeline::Job>(settings_, options_, transport, *events_);
             set_job(made);
             if (transport.speaks()) remove_status();
@@ -117,6 +122,7 @@ class Generate {
     }
 
     void end(ExitCode code, const std::string& text, const std::string& culprit) {
+        if (!read_) return;  // nobody knows where the status would belong
         io::RunStatus status{.code = static_cast<int>(code), .phase = "prepare", .step = 0, .text = text, .culprit = culprit};
         if (const auto job = this->job()) {
             status.phase = job->phase();
@@ -148,6 +154,7 @@ class Generate {
     pipeline::JobOptions options_;
     Mistakes mistakes_;
     Settings settings_;
+    bool read_ = false;  ///< the settings
     std::unique_ptr<Events> events_ = std::make_unique<Events>();
     bool status_removed_ = false;
     mutable std::mutex mutex_;

@@ -131,7 +131,7 @@ class MpiLink final : public Link {
     std::vector<Piece> pieces_;                 // by the same index
     std::map<int, std::deque<Wanted>> wanted_;  // by sender, never empty
     std::list<SentLetter> sent_;
-    std::deque<ComingLetter> coming_;
+    std::list<ComingLetter> coming_;  // MPI writes into them: they stay where they are
 };
 
 MpiLink::MpiLink() {
