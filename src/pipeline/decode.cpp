@@ -122,7 +122,7 @@ void decode_chunks(model::Family& family, const plan::Plan& plan, const FilmShap
                    c10::Device device) {
     ChunkLatents chunks(plan, latents, transport, device);
     std::deque<comm::Future> unsent;
-    double expected_s = 0;
+    double expected_s = 120;  // a first chunk may take ten times as long: CPUs are slow, and nobody knows yet
     for (const auto chunk : chunks.mine()) {
         stop::here_if_requested();
         const auto range = plan.decode[static_cast<std::size_t>(chunk)];

@@ -341,8 +341,10 @@ HostLatents Job::State::denoise() {
         if (!writes()) steps_done = task.pass.step;
         if (options.before_task) options.before_task(task);
     };
+    HostLatents finished;
     try {
         interpreter.run(program);
+        if (saver) finished = saver->finish();
     } catch (...) {
         if (saver) {
             saver->finish_early();
@@ -350,7 +352,6 @@ HostLatents Job::State::denoise() {
         }
         throw;
     }
-    auto finished = saver ? saver->finish() : HostLatents{};
     steps_done = plan.steps;
     family->drop_denoiser();
     return finished;

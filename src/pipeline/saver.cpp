@@ -52,10 +52,7 @@ void Saver::add(std::int64_t steps_done, std::vector<Part> parts) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return error_ || gave_up_ || queue_.size() < steps_on_their_way; });
     if (error_) std::rethrow_exception(error_);
-    if (gave_up_) {
-        stop::here_if_requested();
-        fail("a step's frames did not come");
-    }
+    throw_if_given_up();
     queue_.push_back({steps_done, std::move(parts)});
     changed_.notify_all();
 }
@@ -63,7 +60,14 @@ void Saver::add(std::int64_t steps_done, std::vector<Part> parts) {
 HostLatents Saver::finish() {
     end_thread();
     if (error_) std::rethrow_exception(error_);
+    throw_if_given_up();
     return newest_;
+}
+
+void Saver::throw_if_given_up() const {
+    if (!gave_up_) return;
+    stop::here_if_requested();
+    fail("a step's frames did not come");
 }
 
 void Saver::finish_early() noexcept {

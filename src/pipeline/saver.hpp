@@ -59,6 +59,7 @@ class Saver {
     /// False when the job ends before the parts are there.
     [[nodiscard]] bool gather(const Step& step);
     void save();
+    void throw_if_given_up() const;
     void end_thread();
 
     io::RunFile& run_file_;
