@@ -108,10 +108,12 @@ class Generate {
     /// All ranks end for one reason, which rank 0 tells.
     int end_together(const std::exception& error, const std::string& culprit) {
         const auto code = exit_code_of(error);
-        if (!transport_->speaks()) return transport_->leave(static_cast<int>(code));
-        end(code, error.what(), culprit);
+        // Told when all have left: where a rank was killed, a launcher's TERM to the others looks like a request to stop, and is none.
         const int left_with = transport_->leave(static_cast<int>(code));
-        log::error(error.what());
+        if (transport_->speaks()) {
+            end(code, error.what(), culprit);
+            log::error(error.what());
+        }
         return left_with;
     }
 
@@ -129,16 +131,13 @@ class Generate {
             status.step = job->steps_done();
         }
         const auto& run_file = settings_.output.run_file;
-        // A launcher's TERM may be the end of a job whose culprit another rank has named.
-        if (code == ExitCode::stopped && status_removed_ && std::filesystem::exists(io::status_path(run_file))) return;
         if (run_file.ends_with(".h5") && why_not_writable(std::filesystem::path(run_file).parent_path()).empty()) io::write_status(run_file, status);
     }
 
     /// What an earlier start said no longer holds: should this one be killed, no status says so.
-    void remove_status() {
+    void remove_status() const {
         std::error_code ignored;
         std::filesystem::remove(io::status_path(settings_.output.run_file), ignored);
-        status_removed_ = true;
     }
 
     void set_job(std::shared_ptr<pipeline::Job> job) {
@@ -156,7 +155,6 @@ class Generate {
     Settings settings_;
     bool read_ = false;  ///< the settings
     std::unique_ptr<Events> events_ = std::make_unique<Events>();
-    bool status_removed_ = false;
     mutable std::mutex mutex_;
     std::shared_ptr<pipeline::Job> job_;  // under mutex_: a verdict may come while it is made
     std::unique_ptr<comm::Transport> transport_;
