@@ -3,6 +3,7 @@
 #include "base/log.hpp"
 #include "base/settings.hpp"
 #include "base/text.hpp"
+#include "comm/link.hpp"
 #include "device/cuda.hpp"
 #include "device/device.hpp"
 
@@ -29,7 +30,8 @@ int run() {
                       " free of ", human_bytes(facts.total_bytes)));
     }
     if (count == 0) log::info(cat("GPU       none: ", cuda::why_none()));
-    log::info("ranks     one; more come with MPI in a later build");
+    const auto started_by = comm::launcher();
+    log::info(cat("MPI       ", comm::mpi_version(), started_by.empty() ? "; no launcher started this process" : cat("; started by ", started_by)));
     return 0;
 }
 

@@ -25,7 +25,7 @@ Events::Events(const std::filesystem::path& path) : sink_{std::make_unique<Sink>
     if (!sink_->out) refuse(cat("--events ", path.string(), ": cannot be written; name a file in a folder that exists"));
 }
 
-void Events::emit(std::string_view event, std::initializer_list<Field> fields) {
+void Events::emit(std::string_view event, std::span<const Field> fields) {
     if (!sink_) return;
     nlohmann::ordered_json line;
     line["event"] = event;

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <initializer_list>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -24,7 +25,8 @@ class Events {
     explicit Events(const std::filesystem::path& path);
     ~Events();
 
-    void emit(std::string_view event, std::initializer_list<Field> fields = {});
+    void emit(std::string_view event, std::initializer_list<Field> fields = {}) { emit(event, std::span(fields)); }
+    void emit(std::string_view event, std::span<const Field> fields);
 
   private:
     struct Sink;

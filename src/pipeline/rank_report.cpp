@@ -10,16 +10,41 @@
 namespace weft::pipeline {
 
 namespace {
-std::string to_line(const RankReport& r) {
-    return cat(r.peak_bytes, " ", r.peak_resident_bytes, " ", r.prediction_bytes, " ", r.latent_bytes, " ", r.saved_bytes, " ", r.decode_bytes, " ",
-               r.denoise_seconds, " ", r.denoise_cpu_seconds, " ", r.decode_cpu_seconds);
+struct Count {
+    const char* name;
+    std::int64_t RankReport::*value;
+};
+constexpr Count counts[] = {
+    {"peak_bytes", &RankReport::peak_bytes},
+    {"peak_resident_bytes", &RankReport::peak_resident_bytes},
+    {"sent_prediction_bytes", &RankReport::prediction_bytes},
+    {"sent_latent_bytes", &RankReport::latent_bytes},
+    {"sent_saved_bytes", &RankReport::saved_bytes},
+    {"sent_decode_bytes", &RankReport::decode_bytes},
+};
+struct Time {
+    const char* name;
+    double RankReport::*value;
+};
+constexpr Time times[] = {
+    {"denoise_seconds", &RankReport::denoise_seconds},
+    {"denoise_cpu_seconds", &RankReport::denoise_cpu_seconds},
+    {"decode_cpu_seconds", &RankReport::decode_cpu_seconds},
+};
+
+std::string to_line(const RankReport& report) {
+    std::ostringstream line;
+    for (const auto& count : counts) line << report.*count.value << " ";
+    for (const auto& time : times) line << report.*time.value << " ";
+    return std::move(line).str();
 }
 
 RankReport from_line(const std::string& line) {
-    RankReport r;
-    std::istringstream(line) >> r.peak_bytes >> r.peak_resident_bytes >> r.prediction_bytes >> r.latent_bytes >> r.saved_bytes >> r.decode_bytes >>
-        r.denoise_seconds >> r.denoise_cpu_seconds >> r.decode_cpu_seconds;
-    return r;
+    RankReport report;
+    std::istringstream words(line);
+    for (const auto& count : counts) words >> report.*count.value;
+    for (const auto& time : times) words >> report.*time.value;
+    return report;
 }
 }  // namespace
 
@@ -48,17 +73,10 @@ std::vector<RankReport> gather_reports(comm::Transport& transport, Events& event
     for (const auto& line : transport.gather(to_line(report_of(transport)))) {
         const auto& r = reports.emplace_back(from_line(line));
         const auto& who = transport.everyone()[reports.size() - 1];
-        events.emit("rank", {{"rank", std::int64_t{who.rank}},
-                             {"host", who.host},
-                             {"peak_bytes", r.peak_bytes},
-                             {"peak_resident_bytes", r.peak_resident_bytes},
-                             {"sent_prediction_bytes", r.prediction_bytes},
-                             {"sent_latent_bytes", r.latent_bytes},
-                             {"sent_saved_bytes", r.saved_bytes},
-                             {"sent_decode_bytes", r.decode_bytes},
-                             {"denoise_seconds", r.denoise_seconds},
-                             {"denoise_cpu_seconds", r.denoise_cpu_seconds},
-                             {"decode_cpu_seconds", r.decode_cpu_seconds}});
+        std::vector<Events::Field> fields{{"rank", std::int64_t{who.rank}}, {"host", who.host}};
+        for (const auto& count : counts) fields.push_back({count.name, r.*count.value});
+        for (const auto& time : times) fields.push_back({time.name, r.*time.value});
+        events.emit("rank", fields);
     }
     return reports;
 }
