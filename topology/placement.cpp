@@ -171,7 +171,7 @@ Placement here(int rank, const std::string& host, int node_rank, int node_size) 
 
 int core_for(const std::vector<int>& cores, int host_cores, int node_rank, int node_size) {
     const auto count = static_cast<int>(cores.size());
-    if (node_rank < 0 || node_rank >= node_size || count < node_size || count < host_cores) return -1;
+    if (node_rank < 0 || node_rank >= node_size || count < node_size || count < host_cores || count >= 2 * node_size) return -1;
     return physical_first(cores, siblings)[static_cast<std::size_t>(node_rank)];
 }
 

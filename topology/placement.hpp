@@ -26,7 +26,8 @@ struct Placement {
 [[nodiscard]] Placement here(int rank, const std::string& host, int node_rank, int node_size);
 
 /// The core for the compute thread of the `node_rank`-th of `node_size` ranks that all may run on `cores`: physical cores first, then their hyperthreads.
-/// -1 where there are fewer cores than ranks, or the launcher has bound the process already (fewer cores allowed than online).
+/// -1 where there are fewer cores than ranks, or the launcher has bound the process already (fewer cores allowed than online), or half of the cores would
+/// stay free: then the system places the ranks well, and those of a second job too.
 [[nodiscard]] int core_for(const std::vector<int>& cores, int host_cores, int node_rank, int node_size);
 
 /// The same as it was before the first pin_this_thread() of the process.

@@ -24,9 +24,6 @@ void add_bench(CLI::App& root, Actions& actions);
 void add_doctor(CLI::App& root, Actions& actions);
 void add_make_model(CLI::App& root, Actions& actions);
 
-/// What the process ends with for an error that reached a command.
-[[nodiscard]] ExitCode exit_code_of(const std::exception& error) noexcept;
-
 /// Commands of design.md that a later build brings: refused in words, exit code 2.
 void add_later(CLI::App& root, Actions& actions);
 

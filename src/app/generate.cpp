@@ -68,7 +68,9 @@ class Generate {
 
   private:
     void read() {
-        settings_ = read_settings(arguments_.config, arguments_.overrides, mistakes_);
+        auto settings = read_settings(arguments_.config, arguments_.overrides, mistakes_);
+        const std::lock_guard lock(mutex_);
+        settings_ = std::move(settings);
         read_ = true;
     }
     [[nodiscard]] std::string about() const { return arguments_.config + " has mistakes:"; }
@@ -97,10 +99,10 @@ class Generate {
             const auto code = exit_code_of(error);
             if (code == ExitCode::stopped) return end_together(error, "");
             if (transport.who().size == 1) {
-                end(code, error.what(), "");
+                end(code, text_of(error), "");
                 throw;
             }
-            transport.fail(code, error.what());  // over MPI, the end
+            transport.fail(code, text_of(error));  // over MPI, the end
             throw;
         }
     }
@@ -108,27 +110,28 @@ class Generate {
     /// All ranks end for one reason, which rank 0 tells.
     int end_together(const std::exception& error, const std::string& culprit) {
         const auto code = exit_code_of(error);
-        // Told when all have left: where a rank was killed, a launcher's TERM to the others looks like a request to stop, and is none.
-        const int left_with = transport_->leave(static_cast<int>(code));
-        if (transport_->speaks()) {
+        // Told when all ranks leave: where one was killed, a launcher's TERM to the others looks like a request to stop, and is none.
+        return transport_->leave(static_cast<int>(code), [&, this] {
             end(code, error.what(), culprit);
             log::error(error.what());
-        }
-        return left_with;
+        });
     }
 
     /// The verdict of the communication thread, which is about to end all ranks.
     void end_by(const comm::Verdict& verdict) {
-        log::error(cat(verdict.culprit, ": ", verdict.text));
+        log::error(verdict.culprit.empty() ? verdict.text : cat(verdict.culprit, ": ", verdict.text));
         end(verdict.code, verdict.text, verdict.culprit);
     }
 
+    /// Writes RUN.status, from the main or the communication thread.
     void end(ExitCode code, const std::string& text, const std::string& culprit) {
-        if (!read_) return;  // nobody knows where the status would belong
+        const std::lock_guard lock(mutex_);
+        if (!read_ || done_) return;  // nobody knows where the status belongs; a film that is complete stays so, whoever fails on the way out
+        done_ = code == ExitCode::done;
         io::RunStatus status{.code = static_cast<int>(code), .phase = "prepare", .step = 0, .text = text, .culprit = culprit};
-        if (const auto job = this->job()) {
-            status.phase = job->phase();
-            status.step = job->steps_done();
+        if (job_) {
+            status.phase = job_->phase();
+            status.step = job_->steps_done();
         }
         const auto& run_file = settings_.output.run_file;
         if (run_file.ends_with(".h5") && why_not_writable(std::filesystem::path(run_file).parent_path()).empty()) io::write_status(run_file, status);
@@ -144,19 +147,17 @@ class Generate {
         const std::lock_guard lock(mutex_);
         job_ = std::move(job);
     }
-    [[nodiscard]] std::shared_ptr<pipeline::Job> job() const {
-        const std::lock_guard lock(mutex_);
-        return job_;
-    }
 
     const Arguments& arguments_;
     pipeline::JobOptions options_;
     Mistakes mistakes_;
+    std::unique_ptr<Events> events_ = std::make_unique<Events>();
+    // Under mutex_, since a verdict may come at any time.
+    std::mutex mutex_;
     Settings settings_;
     bool read_ = false;  ///< the settings
-    std::unique_ptr<Events> events_ = std::make_unique<Events>();
-    mutable std::mutex mutex_;
-    std::shared_ptr<pipeline::Job> job_;  // under mutex_: a verdict may come while it is made
+    bool done_ = false;  ///< and RUN.status says so
+    std::shared_ptr<pipeline::Job> job_;
     std::unique_ptr<comm::Transport> transport_;
 };
 

@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <exception>
-#include <new>
 #include <string_view>
 
 namespace weft::app {
@@ -39,14 +38,9 @@ int run_program(int argc, char** argv, const std::vector<AddCommand>& commands) 
     } catch (const CLI::ParseError& error) {
         return root.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::user_mistake);
     } catch (const std::exception& error) {
-        log::error(dynamic_cast<const std::bad_alloc*>(&error) != nullptr ? "out of memory" : error.what());
+        log::error(text_of(error));
         return static_cast<int>(exit_code_of(error));
     }
-}
-
-ExitCode exit_code_of(const std::exception& error) noexcept {
-    if (const auto* const ours = dynamic_cast<const Error*>(&error)) return ours->code();
-    return dynamic_cast<const std::bad_alloc*>(&error) != nullptr ? ExitCode::does_not_fit : ExitCode::failure;
 }
 
 }  // namespace weft::app

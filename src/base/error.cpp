@@ -2,6 +2,7 @@
 
 #include "base/text.hpp"
 
+#include <new>
 #include <system_error>
 
 namespace weft {
@@ -13,6 +14,15 @@ std::string place(const std::source_location& at) {
     return cat(" (", file, ":", at.line(), ")");
 }
 }  // namespace
+
+ExitCode exit_code_of(const std::exception& error) noexcept {
+    if (const auto* const ours = dynamic_cast<const Error*>(&error)) return ours->code();
+    return dynamic_cast<const std::bad_alloc*>(&error) != nullptr ? ExitCode::does_not_fit : ExitCode::failure;
+}
+
+std::string text_of(const std::exception& error) {
+    return dynamic_cast<const std::bad_alloc*>(&error) != nullptr ? "out of memory" : error.what();
+}
 
 void fail(const std::string& text, std::source_location at) {
     throw Error(ExitCode::failure, text + place(at));

@@ -1,4 +1,5 @@
 #pragma once
+#include <exception>
 #include <source_location>
 #include <stdexcept>
 #include <string>
@@ -26,6 +27,10 @@ class Error : public std::runtime_error {
   private:
     ExitCode code_;
 };
+
+/// What a process ends with for `error`: its own code, 3 where memory ran out, else 1; and its text.
+[[nodiscard]] ExitCode exit_code_of(const std::exception& error) noexcept;
+[[nodiscard]] std::string text_of(const std::exception& error);
 
 /// A library or the system failed: exit code 1. The place in weft's sources is added to the text.
 [[noreturn]] void fail(const std::string& text, std::source_location at = std::source_location::current());

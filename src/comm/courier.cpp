@@ -115,10 +115,13 @@ void Courier::fail(ExitCode code, const std::string& text) {
     office_->bell.wait(lock, [this] { return office_->over || left_; });
 }
 
-int Courier::leave(int code) {
+int Courier::leave(int code, std::function<void()> last_word) {
     pulse.waiting("all ranks to end");
     std::unique_lock lock{office_->mutex};
-    if (!leaving_) leaving_ = code;
+    if (!leaving_) {
+        leaving_ = code;
+        last_word_ = std::move(last_word);
+    }
     office_->wake.notify_all();
     office_->bell.wait(lock, [this] { return office_->over || left_; });
     return left_ ? *left_ : static_cast<int>(office_->over->code);
@@ -447,6 +450,7 @@ void Courier::leave_in_order() {
     }
     if (rank_ == 0 && std::find(has_left_.begin(), has_left_.end(), false) == has_left_.end()) {
         all_left_ = leaving;
+        if (last_word_) last_word_();  // nobody writes it any more
         tell_all(letter({{"type", "left"}, {"code", *leaving}}));
     }
     if (!all_left_) return;

@@ -41,8 +41,8 @@ class Courier {
     Courier& operator=(const Courier&) = delete;
 
     std::vector<Future> post(std::vector<Transfer> group);
-    void fail(ExitCode code, const std::string& text);  ///< returns when the job is over
-    int leave(int code);                                ///< returns when all have left, or the job is over
+    void fail(ExitCode code, const std::string& text);     ///< returns when the job is over
+    int leave(int code, std::function<void()> last_word);  ///< returns when all have left, or the job is over
     [[nodiscard]] Traffic traffic() const;
     void set_stall_s(double seconds);
     void set_on_verdict(std::function<void(const Verdict&)> on_verdict);
@@ -99,6 +99,7 @@ class Courier {
     std::deque<Entry> posts_;
     std::optional<Verdict> failing_;
     std::optional<int> leaving_;
+    std::function<void()> last_word_;
     std::optional<int> left_;
     Traffic traffic_;
     Watch watch_;

@@ -175,7 +175,7 @@ MpiLink::MpiLink() {
     if (std::any_of(all_.begin(), all_.end(), [](const Identity& one) { return one.node_size == 0; })) place_on_hosts(all_);
 }
 
-// Synchronous sends only: a send ends when its receive was started. So no bytes pile up in MPI's own buffers, however far a rank runs ahead, and a program
+// Synchronous sends only: a send ends when its receive was started. So no more than a message's eager part piles up in MPI's own buffers, and a program
 // whose order is wrong hangs with small messages as well as with large ones, where tests see it.
 Link::Ticket MpiLink::start_send(int to, Tag tag, std::span<const std::byte> bytes) {
     const Ticket ticket = next_ticket_++;

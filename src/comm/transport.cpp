@@ -84,7 +84,9 @@ bool Future::wait_for(double seconds) const {
     ++office.waiting;
     office.bell.wait_for(lock, std::chrono::duration<double>{seconds}, [&] { return state_->done || office.over; });
     --office.waiting;
-    return state_->done && state_->wrong.empty();
+    if (state_->done && !state_->wrong.empty()) throw Error(ExitCode::rank_failed, state_->wrong);
+    if (!state_->done && office.over) throw Error(ExitCode::rank_failed, told(*office.over));
+    return state_->done;
 }
 
 Traffic::Count Traffic::of_kind(int kind) const {
@@ -211,8 +213,8 @@ void Transport::set_on_verdict(std::function<void(const Verdict&)> on_verdict) {
 void Transport::fail(ExitCode code, const std::string& text) {
     state_->courier.fail(code, text);
 }
-int Transport::leave(int code) {
-    return state_->courier.leave(code);
+int Transport::leave(int code, std::function<void()> last_word) {
+    return state_->courier.leave(code, std::move(last_word));
 }
 
 std::unique_ptr<Transport> open_transport(Watch watch, std::string& reason) {
@@ -232,13 +234,11 @@ std::unique_ptr<Transport> open_transport(Watch watch, std::string& reason) {
 
 void together(Transport& transport, const std::function<void()>& work) {
     Json mine{{"code", 0}, {"text", ""}};
-    const auto note = [&](ExitCode code, const char* text) { mine = {{"code", static_cast<int>(code)}, {"text", text}}; };
+    const auto note = [&](ExitCode code, const std::string& text) { mine = {{"code", static_cast<int>(code)}, {"text", text}}; };
     try {
         work();
-    } catch (const Error& error) {
-        note(error.code(), error.what());
     } catch (const std::exception& error) {
-        note(ExitCode::failure, error.what());
+        note(exit_code_of(error), text_of(error));
     }
     const auto dumped = [](const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); };
     const auto all = transport.gather(dumped(mine));

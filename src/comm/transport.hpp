@@ -45,7 +45,7 @@ class Future {
     /// Waits for the end. Throws what failed: the transfer (exit code 4), the job (exit code 4), or the request to stop (exit code 75).
     void wait() const;
 
-    /// Waits at most so long, also while the job stops; true when the transfer has ended well.
+    /// Waits at most so long, also while the job stops; true when the transfer has ended well. Throws what failed, but not the request to stop.
     [[nodiscard]] bool wait_for(double seconds) const;
 
     struct State;
@@ -124,8 +124,9 @@ class Transport {
     void fail(ExitCode code, const std::string& text);
 
     /// Orderly end: waits for all ranks (a rank that stops computes its unit to the end first), then closes the link. Every rank calls it, with its own code;
-    /// gives rank 0's, which is the job's.
-    int leave(int code);
+    /// gives rank 0's, which is the job's. `last_word`: called at rank 0 when all ranks have said that they leave and none has left: a launcher ends the rest
+    /// of a job as soon as one process has ended with another code than 0.
+    int leave(int code, std::function<void()> last_word = {});
 
   private:
     struct State;

@@ -37,7 +37,7 @@ ComputeDevice open_cuda(int node_rank) {
     cuda::open(index);
     const auto facts = cuda::facts(index);
     return {.torch = c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index)),
-            .description = cat(facts.name, ", ", human_bytes(facts.total_bytes), " (", human_bytes(facts.free_bytes), " free)"),
+            .description = cat("GPU ", index, ", ", facts.name, ", ", human_bytes(facts.total_bytes), " (", human_bytes(facts.free_bytes), " free)"),
             .numerics_class = cat("cuda ", facts.capability_major, ".", facts.capability_minor, " sms=", facts.multiprocessors),
             .free_bytes = facts.free_bytes};
 }

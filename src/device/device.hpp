@@ -12,7 +12,7 @@ namespace weft {
 /// Where this rank computes, decided once at the start.
 struct ComputeDevice {
     c10::Device torch{c10::kCPU};
-    std::string description;      ///< for the user: "CPU, AVX512, 1 thread" or "NVIDIA H200, 139 GiB"
+    std::string description;      ///< for the user: "CPU, AVX512, 1 thread" or "GPU 0, NVIDIA H200, 139 GiB"
     std::string numerics_class;   ///< what the bits depend on: instruction set and threads, or compute capability and SM count
     std::int64_t free_bytes = 0;  ///< free memory now
 

@@ -15,14 +15,6 @@ constexpr char separator = '\x1f';  // in no setting and no digest
 std::string program_digest() {
     return hex_digest(MappedFile("/proc/self/exe").bytes());
 }
-
-std::string was_is(const std::string& difference, const std::string& there) {
-    // "what: was A, is B" of rank 0 and the other rank
-    const auto was = difference.find(": was ");
-    const auto is = difference.rfind(", is ");
-    if (was == std::string::npos || is == std::string::npos || is < was) return cat(there, ": ", difference);
-    return cat(there, ": ", difference.substr(0, was), " is ", difference.substr(is + 5), " there, ", difference.substr(was + 6, is - was - 6), " on rank 0");
-}
 }  // namespace
 
 std::vector<std::string> facts_of_rank(const Settings& settings, const Numerics& numerics) {
@@ -41,7 +33,8 @@ void agree(comm::Transport& transport, const std::vector<std::string>& facts) {
         if (all[rank] == all[0]) continue;
         const auto name = transport.everyone()[rank].name();
         if (culprit.empty()) culprit = name;
-        for (const auto& difference : differences(split(all[0], separator), split(all[rank], separator))) lines.push_back(was_is(difference, name));
+        for (const auto& [what, here, there] : differences(split(all[0], separator), split(all[rank], separator)))
+            lines.push_back(cat(name, ": ", what, " is ", there, " there, ", here, " on rank 0"));
     }
     std::string verdict;
     if (!lines.empty())

@@ -2,13 +2,13 @@
 
 #include "base/error.hpp"
 #include "base/stop.hpp"
+#include "base/stopwatch.hpp"
 #include "base/text.hpp"
 #include "device/cuda.hpp"
 #include "device/meter.hpp"
 #include "pipeline/staging.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 
 namespace weft::pipeline {
@@ -63,9 +63,6 @@ at::Tensor guidance_of(const plan::Plan& plan, std::array<double, 2> ends) {
     return at::cat({clip, anchors}).view({-1, 1, 1, 1});
 }
 
-double seconds_since(std::chrono::steady_clock::time_point start) {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 }  // namespace
 
 ClipDenoiser::ClipDenoiser(model::Family& family, const plan::Plan& plan, int rank, at::Tensor latents, std::array<double, 2> guidance, comm::Pulse& pulse)
@@ -78,7 +75,7 @@ ClipDenoiser::ClipDenoiser(model::Family& family, const plan::Plan& plan, int ra
       guidance_{guidance_of(plan, guidance).to(latents_.device())},
       slot_weights_{plan::slot_weights(static_cast<std::int64_t>(plan.slices.front().frames.size()))} {
     ensure(latents_.size(0) == plan::count(kept_), "a rank's latents are those that its passes read");
-    for (auto& seconds : unit_seconds_) seconds.resize(static_cast<std::size_t>(plan.num_units) + 1);
+    for (auto& seconds : unit_seconds_) seconds.resize(static_cast<std::size_t>(plan.num_units));
 }
 
 /// Rows of the kept latents, in order; always a copy.
@@ -102,19 +99,16 @@ void ClipDenoiser::compute(const plan::Task& task) {
     const auto what = cat("the pass of ", plan::describe(pass));
     std::erase_if(predictions_, [](const auto& entry) { return entry.second.awaited == 0; });  // of passes before, sent since
     auto& seconds = unit_seconds_[static_cast<std::size_t>(pass.branch)];
-    pulse_.working(what, seconds.back());
+    pulse_.working(what, begin_seconds_);
     model::PassState state;
     if (task.units.begin == 0) {
-        FrameRanges slots;  // in slot order
+        const Stopwatch watch;
+        std::vector<at::Tensor> slots;
+        for (const auto& run : runs_of_slots(slice, {0, plan_.num_latents})) slots.push_back(gather({{run.frame, run.frame + run.count}}));
         std::vector<std::int64_t> shown;
-        for (const auto frame : slice.frames) {
-            if (!slots.empty() && slots.back().end == frame)
-                ++slots.back().end;
-            else
-                slots.push_back({frame, frame + 1});
-            shown.push_back(plan_.shown(frame));
-        }
-        state = family_.begin(pass, gather(slots), shown);
+        for (const auto frame : slice.frames) shown.push_back(plan_.shown(frame));
+        state = family_.begin(pass, at::cat(slots), shown);
+        begin_seconds_ = watch.seconds();
     } else {
         auto found = in_flight_.extract(pass);
         ensure(!found.empty(), "a task goes on with a pass that is not in flight");
@@ -127,9 +121,9 @@ void ClipDenoiser::compute(const plan::Task& task) {
             auto& expected = seconds.at(static_cast<std::size_t>(unit));
             const auto& one = *units.at(static_cast<std::size_t>(unit));
             pulse_.working(cat(what, ", unit ", one.name()), expected);
-            const auto start = std::chrono::steady_clock::now();
+            const Stopwatch watch;
             one.run(state);
-            expected = seconds_since(start);
+            expected = watch.seconds();
             stop::here_if_requested();
         }
     }
@@ -145,11 +139,11 @@ void ClipDenoiser::compute(const plan::Task& task) {
     } else {
         in_flight_.emplace(pass, std::move(state));
     }
-    if (latents_.is_cuda()) {
-        pulse_.working(cat(what, ", on the GPU"), seconds.back());
-        const auto start = std::chrono::steady_clock::now();
+    if (latents_.is_cuda()) {  // once a pass, so that the stall watch and the events know when it has really ended; the queue is short again soon
+        pulse_.working(cat(what, ", on the GPU"), gpu_seconds_);
+        const Stopwatch watch;
         cuda::synchronize();
-        seconds.back() = seconds_since(start);
+        gpu_seconds_ = watch.seconds();
     }
 }
 
@@ -221,6 +215,7 @@ comm::Buffer ClipDenoiser::pack(const plan::Message& message) {
 comm::Buffer ClipDenoiser::room(const plan::Message& message) {
     const bool prediction = message.cargo == plan::Cargo::prediction;
     const auto type = !prediction ? c10::kFloat : family_.prediction_type();
+    if (message.cargo == plan::Cargo::saved) return comm::make_buffer(static_cast<std::size_t>(plan::bytes_of(plan_, message)));  // never goes to the device
     auto buffer = room_for({plan::count(message.frames), plan_.latent_channels, plan_.latent_height, plan_.latent_width}, type, latents_.device());
     ensure(static_cast<std::int64_t>(buffer.bytes.size()) == plan::bytes_of(plan_, message), "a message is as long as the plan says");
     return buffer;

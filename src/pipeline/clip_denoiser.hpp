@@ -54,6 +54,8 @@ class ClipDenoiser final : public Denoiser {
     std::vector<float> slot_weights_;
     std::map<plan::Pass, Prediction> predictions_;
     std::map<plan::Pass, model::PassState> in_flight_;                   ///< passes of which some units are done
+    double begin_seconds_ = 0;                                           ///< of the newest pass's inputs, for the stall watch; 0: not yet known
+    double gpu_seconds_ = 0;                                             ///< the same, of its wait for the GPU
     std::array<std::vector<double>, model::num_branches> unit_seconds_;  ///< of the newest pass, for the stall watch; 0: not yet known
 };
 

@@ -1,13 +1,14 @@
 #include "pipeline/decode.hpp"
 
 #include "base/stop.hpp"
+#include "base/stopwatch.hpp"
 #include "base/text.hpp"
 #include "device/meter.hpp"
 #include "io/picture.hpp"
 #include "model/pictures.hpp"
+#include "pipeline/kinds.hpp"
 #include "pipeline/staging.hpp"
 
-#include <chrono>
 #include <cstring>
 #include <deque>
 
@@ -26,9 +27,9 @@ class ChunkLatents {
             if (plan.decoder[chunk] == transport.who().rank) mine_.push_back(static_cast<std::int64_t>(chunk));
         if (!latents_) return;
         for (std::size_t chunk = 0; chunk < plan.decode.size(); ++chunk)
-            if (plan.decoder[chunk] != plan::writer)
-                sends_.push_back(transport.send(plan.decoder[chunk], tag_of(static_cast<std::int64_t>(chunk)), bytes_of(plan.decode[chunk]),
-                                                cat("latents of chunk ", chunk + 1)));
+            if (plan.decoder[chunk] != plan::writer)  // not waited for: the chunk's frames come back, or the job ends
+                transport.send(plan.decoder[chunk], tag_of(static_cast<std::int64_t>(chunk)), bytes_of(plan.decode[chunk]),
+                               cat("latents of chunk ", chunk + 1));
     }
 
     [[nodiscard]] const std::vector<std::int64_t>& mine() const { return mine_; }
@@ -56,18 +57,13 @@ class ChunkLatents {
         return tensor;
     }
 
-    /// Until all latents have reached the ranks that decode them.
-    void wait_for_sends() const {
-        for (const auto& send : sends_) send.wait();
-    }
-
   private:
     struct Coming {
         comm::Buffer room;
         comm::Future arrived;
     };
 
-    [[nodiscard]] static comm::Tag tag_of(std::int64_t chunk) { return {static_cast<int>(DecodeCargo::latents), chunk}; }
+    [[nodiscard]] static comm::Tag tag_of(std::int64_t chunk) { return tag(Kind::decode_latents, chunk); }
     [[nodiscard]] std::array<std::int64_t, 4> sizes(plan::FrameRange range) const {
         return {range.size(), plan_.latent_channels, plan_.latent_height, plan_.latent_width};
     }
@@ -90,7 +86,6 @@ class ChunkLatents {
     std::size_t next_ = 0;
     std::size_t asked_ = 0;
     std::deque<Coming> coming_;
-    std::vector<comm::Future> sends_;
 };
 
 /// [frames, height, width, 3] uint8 of the frames that are shown, in the film's size.
@@ -122,29 +117,30 @@ void decode_chunks(model::Family& family, const plan::Plan& plan, const FilmShap
                    c10::Device device) {
     ChunkLatents chunks(plan, latents, transport, device);
     std::deque<comm::Future> unsent;
-    double expected_s = 120;  // a first chunk may take ten times as long: CPUs are slow, and nobody knows yet
+    double expected_s = 0;  // of the first nobody knows
     for (const auto chunk : chunks.mine()) {
         stop::here_if_requested();
         const auto range = plan.decode[static_cast<std::size_t>(chunk)];
         const auto input = chunks.next();
         transport.pulse().working(cat("decoding chunk ", chunk + 1, " of ", plan.decode.size()), expected_s);
-        const auto start = std::chrono::steady_clock::now();
+        const Stopwatch watch;
         auto frames = shown_frames(family.decode(input), range, shape);
-        expected_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        expected_s = watch.seconds();
         transport.pulse().idle();  // encoder and disk take the time that they take
         if (film != nullptr) {
             film->add(chunk, std::move(frames));
             continue;
         }
         while (unsent.size() >= unsent_chunks) {
+            transport.pulse().waiting("rank 0 to take frames");
             unsent.front().wait();
             unsent.pop_front();
         }
-        unsent.push_back(transport.send(plan::writer, {static_cast<int>(DecodeCargo::frames), chunk}, std::move(frames), cat("frames of chunk ", chunk + 1)));
+        unsent.push_back(transport.send(plan::writer, tag(Kind::frames, chunk), std::move(frames), cat("frames of chunk ", chunk + 1)));
     }
-    transport.pulse().idle();
+    if (!unsent.empty()) transport.pulse().waiting("rank 0 to take frames");
     for (const auto& send : unsent) send.wait();
-    chunks.wait_for_sends();
+    transport.pulse().idle();
 }
 
 }  // namespace weft::pipeline

@@ -21,7 +21,7 @@ class Denoiser {
     /// A message has arrived: its frames go where they belong. The buffer may still be read by others.
     virtual void take(const plan::Message& message, const comm::Buffer& buffer) = 0;
 
-    /// Latents of some frames that this rank keeps, [frames, channels, h, w] fp32, copied to the host; waits for what is queued.
+    /// Latents of some frames that this rank keeps, [frames, channels, h, w] fp32, on the host or on their way to it (Buffer::ready).
     [[nodiscard]] virtual comm::Buffer latents(const plan::FrameRanges& frames) const = 0;
 };
 

@@ -1,10 +1,12 @@
 #include "pipeline/film.hpp"
 
 #include "base/error.hpp"
+#include "base/stop.hpp"
+#include "base/stopwatch.hpp"
 #include "base/text.hpp"
+#include "pipeline/kinds.hpp"
 #include "pipeline/threads.hpp"
 
-#include <chrono>
 #include <cstring>
 #include <deque>
 
@@ -13,6 +15,7 @@ namespace weft::pipeline {
 namespace {
 constexpr std::size_t own_chunks = 2;       // decoded here and not encoded yet
 constexpr std::size_t received_chunks = 4;  // of other ranks, on their way or here
+constexpr const char* ended_early = "the film ended before all its chunks were there";
 }  // namespace
 
 Film::Film(io::VideoWriter& writer, const plan::Plan& plan, const FilmShape& shape, comm::Transport& transport, Events& events, Progress& progress)
@@ -35,19 +38,26 @@ void Film::add(std::int64_t chunk, comm::Buffer frames) {
     changed_.notify_all();
 }
 
-std::int64_t Film::finish() {
+void Film::finish() {
     if (thread_.joinable()) thread_.join();
     if (error_) std::rethrow_exception(error_);
-    return written_;
 }
 
 comm::Buffer Film::own_chunk(std::int64_t chunk) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return ending_ || own_.contains(chunk); });
-    if (!own_.contains(chunk)) throw Error(ExitCode::failure, "the film ended early");
+    if (!own_.contains(chunk)) fail(ended_early);
     auto frames = std::move(own_.extract(chunk).mapped());
     changed_.notify_all();
     return frames;
+}
+
+void Film::wait_for_arrival(const comm::Future& arrived) {
+    while (!arrived.wait_for(0.1)) {
+        stop::here_if_requested();
+        const std::lock_guard lock(mutex_);
+        if (ending_) fail(ended_early);
+    }
 }
 
 void Film::work() noexcept {
@@ -64,14 +74,14 @@ void Film::work() noexcept {
                 const int from = plan_.decoder[static_cast<std::size_t>(asked)];
                 if (from == plan::writer) continue;
                 auto room = comm::make_buffer(shape_.bytes(plan_.decode[static_cast<std::size_t>(asked)]));
-                auto arrived = transport_.receive(from, {static_cast<int>(DecodeCargo::frames), asked}, room, cat("frames of chunk ", asked + 1));
+                auto arrived = transport_.receive(from, tag(Kind::frames, asked), room, cat("frames of chunk ", asked + 1));
                 coming.push_back({std::move(room), std::move(arrived)});
             }
             if (plan_.decoder[static_cast<std::size_t>(chunk)] == plan::writer) {
                 write(chunk, own_chunk(chunk));
                 continue;
             }
-            coming.front().arrived.wait();
+            wait_for_arrival(coming.front().arrived);
             write(chunk, coming.front().frames);
             coming.pop_front();
         }
@@ -83,7 +93,7 @@ void Film::work() noexcept {
 }
 
 void Film::write(std::int64_t chunk, const comm::Buffer& frames) {
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     const auto range = plan_.decode[static_cast<std::size_t>(chunk)];
     const auto bytes = static_cast<std::size_t>(shape_.width) * static_cast<std::size_t>(shape_.height) * 3;
     io::Picture picture{.width = shape_.width, .height = shape_.height, .rgb = std::vector<std::uint8_t>(bytes)};
@@ -94,7 +104,7 @@ void Film::write(std::int64_t chunk, const comm::Buffer& frames) {
     events_.emit("chunk", {{"first", range.begin},
                            {"frames", range.size()},
                            {"rank", std::int64_t{plan_.decoder[static_cast<std::size_t>(chunk)]}},
-                           {"encode_seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}});
+                           {"encode_seconds", watch.seconds()}});
     progress_.show(chunk + 1, cat("frame ", written_, "/", plan_.num_frames - shape_.hidden_frames));
 }
 

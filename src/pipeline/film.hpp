@@ -14,12 +14,6 @@
 
 namespace weft::pipeline {
 
-/// What the transport counts decoding under, behind plan::Cargo.
-enum class DecodeCargo : int {
-    latents = 4,  ///< a chunk's latents, from the writer to the rank that decodes it
-    frames = 5,   ///< its frames, [frames, height, width, 3] uint8, back
-};
-
 /// The film's size and the frames in front of it that are not shown.
 struct FilmShape {
     int width = 0;
@@ -43,12 +37,13 @@ class Film {
     /// A chunk that the writer decoded itself. Waits while two of its own are not encoded yet. Throws what failed in the thread.
     void add(std::int64_t chunk, comm::Buffer frames);
 
-    /// Waits until all chunks are encoded. Throws what failed. Gives the number of frames.
-    [[nodiscard]] std::int64_t finish();
+    /// Waits until all chunks are encoded. Throws what failed.
+    void finish();
 
   private:
     void work() noexcept;
     [[nodiscard]] comm::Buffer own_chunk(std::int64_t chunk);
+    void wait_for_arrival(const comm::Future& arrived);
     void write(std::int64_t chunk, const comm::Buffer& frames);
 
     io::VideoWriter& writer_;

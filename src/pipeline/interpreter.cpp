@@ -2,20 +2,17 @@
 
 #include "base/error.hpp"
 #include "base/stop.hpp"
+#include "base/stopwatch.hpp"
 #include "base/text.hpp"
+#include "pipeline/kinds.hpp"
 
-#include <chrono>
 #include <variant>
 
 namespace weft::pipeline {
 
 namespace {
-double seconds_since(std::chrono::steady_clock::time_point start) {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 comm::Tag tag_of(const plan::Message& message) {
-    return {.kind = static_cast<int>(message.cargo), .item = message.number};
+    return tag(static_cast<Kind>(message.cargo), message.number);
 }
 }  // namespace
 
@@ -47,8 +44,7 @@ void Interpreter::execute(const plan::Receive& receive) {
     const auto& message = receive.message;
     auto buffer = denoiser_.room(message);
     auto future = transport_.receive(message.from, tag_of(message), buffer, plan::describe(message));
-    const int uses = saver_ != nullptr && message.cargo == plan::Cargo::latents ? 2 : 1;  // the writer's passes and its run file, in either order
-    arrivals_.emplace(message.number, Arrival{message, std::move(buffer), std::move(future), uses});
+    arrivals_.emplace(message.number, Arrival{message, std::move(buffer), std::move(future), receive.uses});
 }
 
 Interpreter::Arrival Interpreter::use(std::int64_t number) {
@@ -66,12 +62,12 @@ void Interpreter::execute(const plan::Take& take) {
 }
 
 void Interpreter::execute(const plan::Compute& compute) {
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     const auto& pass = compute.task.pass;
     transport_.pulse().working(cat("the pass of ", plan::describe(pass)), task_seconds_);
     if (before_task) before_task(compute.task);
     denoiser_.compute(compute.task);
-    task_seconds_ = seconds_since(start);
+    task_seconds_ = watch.seconds();
     ++passes_done_;
     events_.emit("pass", {{"step", pass.step},
                           {"slice", pass.slice},

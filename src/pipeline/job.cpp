@@ -16,6 +16,7 @@
 #include "pipeline/film.hpp"
 #include "pipeline/inputs.hpp"
 #include "pipeline/interpreter.hpp"
+#include "pipeline/kinds.hpp"
 #include "pipeline/numerics.hpp"
 #include "pipeline/rank_report.hpp"
 #include "pipeline/saver.hpp"
@@ -179,6 +180,7 @@ void Job::State::place() {
     const auto& who = transport.who();
     auto mine = topology::here(who.rank, who.host, who.node_rank, who.node_size);
     mine.device = device.description;
+    mine.shares_device = device.is_cuda() && who.node_size > cuda::device_count();
     if (who.size > 1 && !device.is_cuda() && settings.device.threads == 1) {
         const int core = topology::core_for(mine.cores, mine.host_cores, who.node_rank, who.node_size);
         if (core >= 0 && topology::pin_this_thread(core)) mine.pinned_core = core;
@@ -225,7 +227,9 @@ void Job::State::open_run_file(const Numerics& numerics) {
     if (!options.restart && std::filesystem::exists(path)) {
         auto file = io::RunFile::open(path);
         if (file.header().numerics_key != numerics.key) {
-            auto lines = differences(facts_of(file.header().settings), numerics.facts);
+            std::vector<std::string> lines;
+            for (const auto& [what, before, now] : differences(facts_of(file.header().settings), numerics.facts))
+                lines.push_back(cat(what, ": was ", before, ", is ", now));
             if (lines.empty()) lines.push_back("numerics key: was " + file.header().numerics_key + ", is " + numerics.key);
             refuse(cat("output.run_file = ", in_quotes(path.string()), " is of another job:\n  ", join(lines, "\n  "),
                        "\nGo on with its settings, start anew with --restart, or name another output.run_file."));
@@ -277,8 +281,6 @@ at::Tensor Job::State::maps_of(const std::vector<std::int64_t>& frames) const {
 }
 
 namespace {
-constexpr comm::Tag resume_tag{.kind = 3, .item = 0};
-
 /// Some frames of all latents, behind each other.
 comm::Buffer part_of(const std::vector<float>& all, const plan::FrameRanges& frames, std::int64_t frame_elements) {
     auto buffer = comm::make_buffer(static_cast<std::size_t>(plan::count(frames) * frame_elements) * sizeof(float));
@@ -302,8 +304,9 @@ at::Tensor Job::State::kept_latents() {
         return family->initial_latents(shown);
     }
     auto room = room_for({plan::count(kept), plan.latent_channels, plan.latent_height, plan.latent_width}, c10::kFloat, device.torch);
+    transport.pulse().waiting("the saved latents");
     if (!writes()) {
-        transport.receive(plan::writer, resume_tag, room, "the saved latents").wait();
+        transport.receive(plan::writer, tag(Kind::resumed, 0), room, "the saved latents").wait();
         return from_host(room, device.torch);
     }
     for (int other = 0; other < plan.num_ranks(); ++other) {
@@ -313,7 +316,7 @@ at::Tensor Job::State::kept_latents() {
         if (other == plan::writer)
             std::memcpy(room.bytes.data(), part.bytes.data(), part.bytes.size());
         else
-            transport.send(other, resume_tag, std::move(part), "the saved latents").wait();
+            transport.send(other, tag(Kind::resumed, 0), std::move(part), "the saved latents").wait();
     }
     saved.reset();
     return from_host(room, device.torch);
@@ -325,17 +328,18 @@ HostLatents Job::State::denoise() {
     if (plan.kept(rank()).empty()) return {};  // more ranks than passes: this one only decodes
 
     begin("encode");
-    transport.pulse().idle();
+    transport.pulse().working("encoding the reference picture");
     family->encode(model::truncated_round_trip(model::cover_bilinear(picture_tensor(inputs.reference), settings.video.height, settings.video.width)));
     auto latents = kept_latents();
 
     begin("denoise");
+    transport.pulse().working("loading the denoiser");
     family->load_denoiser();
     ClipDenoiser denoiser(*family, plan, rank(), std::move(latents), settings.sampling.guidance, transport.pulse());
     const auto program = std::move(plan::compile(plan, start.steps_done).at(static_cast<std::size_t>(rank())));
     auto shown = progress(std::ranges::count_if(program, [](const auto& operation) { return std::holds_alternative<plan::Compute>(operation); }));
     std::optional<Saver> saver;
-    if (writes()) saver.emplace(*run_file, plan, start.steps_done, settings.output.save_every_s, events);
+    if (writes()) saver.emplace(*run_file, plan, steps_done, settings.output.save_every_s, events);
     Interpreter interpreter(denoiser, transport, plan, saver ? &*saver : nullptr, events, shown);
     interpreter.before_task = [this](const plan::Task& task) {
         if (!writes()) steps_done = task.pass.step;
@@ -344,12 +348,12 @@ HostLatents Job::State::denoise() {
     HostLatents finished;
     try {
         interpreter.run(program);
+        transport.pulse().idle();
         if (saver) finished = saver->finish();
-    } catch (...) {
-        if (saver) {
-            saver->finish_early();
-            steps_done = saver->steps_done();
-        }
+    } catch (const std::exception& error) {
+        const auto unsaved = saver ? saver->finish_early() : nullptr;
+        // Who stops the job relies on its state being saved.
+        if (unsaved && exit_code_of(error) == ExitCode::stopped) std::rethrow_exception(unsaved);
         throw;
     }
     steps_done = plan.steps;
@@ -383,7 +387,11 @@ std::int64_t Job::State::decode(const HostLatents& latents) {
     begin("decode");
     const FilmShape shape{.width = film.width, .height = film.height, .hidden_frames = family->hidden_frames()};
     const bool has_chunks = std::ranges::find(plan.decoder, rank()) != plan.decoder.end();
-    if (has_chunks) family->load_decoder();
+    if (has_chunks) {
+        transport.pulse().working("loading the decoder");
+        family->load_decoder();
+    }
+    transport.pulse().idle();
     std::int64_t frames = 0;
     if (writes()) {
         run_file->set_phase(io::Phase::decode);
@@ -391,7 +399,7 @@ std::int64_t Job::State::decode(const HostLatents& latents) {
         auto shown = progress(static_cast<std::int64_t>(plan.decode.size()));
         Film reel(writer, plan, shape, transport, events, shown);
         decode_chunks(*family, plan, shape, latents, &reel, transport, device.torch);
-        static_cast<void>(reel.finish());
+        reel.finish();
         frames = writer.finish();
         run_file->set_phase(io::Phase::done);
     } else if (has_chunks) {

@@ -40,17 +40,17 @@ Numerics make_numerics(const Settings& settings, const ComputeDevice& device, co
     return numerics;
 }
 
-std::vector<std::string> differences(const std::vector<std::string>& before, const std::vector<std::string>& now) {
-    std::vector<std::string> lines;
+std::vector<Difference> differences(const std::vector<std::string>& before, const std::vector<std::string>& now) {
+    std::vector<Difference> found;
     const auto find = [](const std::vector<std::string>& facts, const std::string& name) -> std::string {
-        const auto found = std::find_if(facts.begin(), facts.end(), [&](const auto& fact) { return what(fact) == name; });
-        return found == facts.end() ? "nothing" : value(*found);
+        const auto fact = std::find_if(facts.begin(), facts.end(), [&](const auto& one) { return what(one) == name; });
+        return fact == facts.end() ? "nothing" : value(*fact);
     };
     for (const auto& fact : now)
-        if (const auto old = find(before, what(fact)); old != value(fact)) lines.push_back(cat(what(fact), ": was ", old, ", is ", value(fact)));
+        if (auto old = find(before, what(fact)); old != value(fact)) found.push_back({what(fact), std::move(old), value(fact)});
     for (const auto& fact : before)
-        if (find(now, what(fact)) == "nothing") lines.push_back(cat(what(fact), ": was ", value(fact), ", is nothing"));
-    return lines;
+        if (find(now, what(fact)) == "nothing") found.push_back({what(fact), value(fact), "nothing"});
+    return found;
 }
 
 std::string facts_toml(const Numerics& numerics) {

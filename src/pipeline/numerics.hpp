@@ -16,8 +16,13 @@ struct Numerics {
 [[nodiscard]] Numerics make_numerics(const Settings& settings, const ComputeDevice& device, const std::map<std::string, std::string>& weights,
                                      const std::string& input_digest);
 
-/// The facts that differ, each as "what: was, is"; for the refusal of another job's run file.
-[[nodiscard]] std::vector<std::string> differences(const std::vector<std::string>& before, const std::vector<std::string>& now);
+struct Difference {
+    std::string what;
+    std::string before;  ///< "nothing" where the fact is on one side only
+    std::string now;
+};
+/// The facts that differ: of another job's run file, or of another rank.
+[[nodiscard]] std::vector<Difference> differences(const std::vector<std::string>& before, const std::vector<std::string>& now);
 
 /// Facts as a table at the end of the run file's settings, and back.
 [[nodiscard]] std::string facts_toml(const Numerics& numerics);

@@ -3,7 +3,7 @@
 #include "base/text.hpp"
 #include "device/device.hpp"
 #include "device/meter.hpp"
-#include "pipeline/film.hpp"
+#include "pipeline/kinds.hpp"
 
 #include <sstream>
 
@@ -20,7 +20,9 @@ constexpr Count counts[] = {
     {"sent_prediction_bytes", &RankReport::prediction_bytes},
     {"sent_latent_bytes", &RankReport::latent_bytes},
     {"sent_saved_bytes", &RankReport::saved_bytes},
+    {"sent_resumed_bytes", &RankReport::resumed_bytes},
     {"sent_decode_bytes", &RankReport::decode_bytes},
+    {"sent_frame_bytes", &RankReport::frame_bytes},
 };
 struct Time {
     const char* name;
@@ -50,14 +52,16 @@ RankReport from_line(const std::string& line) {
 
 RankReport report_of(const comm::Transport& transport) {
     const auto traffic = transport.traffic();
-    const auto sent = [&](auto cargo) { return traffic.of_kind(static_cast<int>(cargo)).bytes; };
+    const auto sent = [&](Kind kind) { return traffic.of_kind(static_cast<int>(kind)).bytes; };
     RankReport report;
     report.peak_bytes = meter::peak();
     report.peak_resident_bytes = host_memory().peak_resident;
-    report.prediction_bytes = sent(plan::Cargo::prediction);
-    report.latent_bytes = sent(plan::Cargo::latents);
-    report.saved_bytes = sent(plan::Cargo::saved);
-    report.decode_bytes = sent(DecodeCargo::latents) + sent(DecodeCargo::frames);
+    report.prediction_bytes = sent(Kind::prediction);
+    report.latent_bytes = sent(Kind::latents);
+    report.saved_bytes = sent(Kind::saved);
+    report.resumed_bytes = sent(Kind::resumed);
+    report.decode_bytes = sent(Kind::decode_latents);
+    report.frame_bytes = sent(Kind::frames);
     for (const auto& phase : meter::phases()) {
         if (phase.name == "denoise") {
             report.denoise_seconds = phase.seconds;

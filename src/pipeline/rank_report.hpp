@@ -15,7 +15,9 @@ struct RankReport {
     std::int64_t prediction_bytes = 0;     ///< sent, by what they carry
     std::int64_t latent_bytes = 0;
     std::int64_t saved_bytes = 0;
-    std::int64_t decode_bytes = 0;
+    std::int64_t resumed_bytes = 0;
+    std::int64_t decode_bytes = 0;  ///< latents of chunks
+    std::int64_t frame_bytes = 0;
     double denoise_seconds = 0;  ///< wall
     double denoise_cpu_seconds = 0;
     double decode_cpu_seconds = 0;

@@ -2,36 +2,29 @@
 
 #include "base/digest.hpp"
 #include "base/error.hpp"
-#include "base/log.hpp"
 #include "base/stop.hpp"
 #include "base/text.hpp"
 #include "pipeline/threads.hpp"
 
+#include <chrono>
 #include <cstring>
+#include <optional>
 #include <span>
 
 namespace weft::pipeline {
 
 namespace {
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
 constexpr std::size_t steps_on_their_way = 2;
 constexpr double hurry_s = 2;
 }  // namespace
 
-Saver::Saver(io::RunFile& run_file, const plan::Plan& plan, std::int64_t steps_done, double save_every_s, Events& events)
+Saver::Saver(io::RunFile& run_file, const plan::Plan& plan, std::atomic<std::int64_t>& steps_done, double save_every_s, Events& events)
     : run_file_{run_file},
       plan_{plan},
       save_every_s_{save_every_s},
       events_{events},
       steps_done_{steps_done},
       steps_saved_{steps_done},
-      last_save_{Clock::now()},
-      step_start_{Clock::now()},
       thread_{helper_thread([this] { work(); })} {}
 
 Saver::~Saver() {
@@ -70,15 +63,10 @@ void Saver::throw_if_given_up() const {
     fail("a step's frames did not come");
 }
 
-void Saver::finish_early() noexcept {
+std::exception_ptr Saver::finish_early() noexcept {
     hurried_ = true;
     end_thread();
-    if (!error_) return;
-    try {
-        std::rethrow_exception(error_);
-    } catch (const std::exception& error) {
-        log::warn(cat("the newest complete step was not saved: ", error.what()));
-    }
+    return error_;
 }
 
 void Saver::work() noexcept {
@@ -98,12 +86,12 @@ void Saver::work() noexcept {
             lock.unlock();
             if (!whole) break;
             steps_done_ = steps_done;
-            if (seconds_since(last_save_) >= save_every_s_ || steps_done == plan_.steps) save();
+            if (since_save_.seconds() >= save_every_s_ || steps_done == plan_.steps) save();
             events_.emit("step", {{"step", steps_done},
-                                  {"seconds", seconds_since(step_start_)},
+                                  {"seconds", since_step_.seconds()},
                                   {"saved", steps_saved_ == steps_done},
                                   {"hash", hex_digest(std::as_bytes(std::span(*newest_)))}});
-            step_start_ = Clock::now();
+            since_step_.restart();
         }
         if (!dropped_ && steps_saved_ < steps_done_) save();
     } catch (...) {
@@ -118,13 +106,17 @@ bool Saver::gather(const Step& step) {
     auto into = newest_ && steps_saved_ == steps_done_ && newest_.use_count() == 1 ? std::move(newest_) : std::make_shared<std::vector<float>>();
     const auto elements = static_cast<std::size_t>(plan_.frame_elements());
     into->resize(static_cast<std::size_t>(plan_.num_latents) * elements);
-    Clock::time_point hurried_since{};
+    std::optional<Stopwatch> hurrying;
+    const auto gave_up = [&] {
+        if ((hurried_ || stop::requested()) && !hurrying) hurrying.emplace();
+        return dropped_ || (hurrying && hurrying->seconds() > hurry_s);
+    };
     for (const auto& part : step.parts) {
-        while (!part.arrived.wait_for(0.1) || (part.buffer.ready && !part.buffer.ready())) {
-            if (dropped_) return false;
-            if (!hurried_ && !stop::requested()) continue;
-            if (hurried_since == Clock::time_point{}) hurried_since = Clock::now();
-            if (seconds_since(hurried_since) > hurry_s) return false;
+        while (!part.arrived.wait_for(0.1))
+            if (gave_up()) return false;
+        while (part.buffer.ready && !part.buffer.ready()) {
+            if (gave_up()) return false;
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
         }
         const auto* from = part.buffer.bytes.data();
         for (const auto& range : part.frames) {
@@ -141,7 +133,7 @@ bool Saver::gather(const Step& step) {
 void Saver::save() {
     run_file_.save(steps_done_, *newest_);
     steps_saved_ = steps_done_;
-    last_save_ = Clock::now();
+    since_save_.restart();
 }
 
 }  // namespace weft::pipeline

@@ -1,11 +1,11 @@
 #pragma once
 #include "base/events.hpp"
+#include "base/stopwatch.hpp"
 #include "comm/transport.hpp"
 #include "io/run_file.hpp"
 #include "plan/plan.hpp"
 
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -31,8 +31,9 @@ class Saver {
         comm::Future arrived;
     };
 
-    /// `steps_done` steps were complete before the first `add`. Steps are saved at most once in `save_every_s`, the last one always.
-    Saver(io::RunFile& run_file, const plan::Plan& plan, std::int64_t steps_done, double save_every_s, Events& events);
+    /// `steps_done` steps were complete before the first `add`; the thread counts on from there as steps are gathered. Steps are saved at most once in
+    /// `save_every_s`, the last one always.
+    Saver(io::RunFile& run_file, const plan::Plan& plan, std::atomic<std::int64_t>& steps_done, double save_every_s, Events& events);
     ~Saver();  ///< drops what is not gathered yet
     Saver(const Saver&) = delete;
     Saver& operator=(const Saver&) = delete;
@@ -43,11 +44,8 @@ class Saver {
     /// Waits until everything is gathered and the newest step saved; gives it. Throws what failed.
     [[nodiscard]] HostLatents finish();
 
-    /// The job ends early: a step whose parts come within two seconds counts, and the newest complete one is saved. Never throws.
-    void finish_early() noexcept;
-
-    /// So many steps are complete and gathered.
-    [[nodiscard]] std::int64_t steps_done() const { return steps_done_; }
+    /// The job ends early: a step whose parts come within two seconds counts, and the newest complete one is saved. Gives what failed, if anything did.
+    [[nodiscard]] std::exception_ptr finish_early() noexcept;
 
   private:
     struct Step {
@@ -68,10 +66,10 @@ class Saver {
     Events& events_;
 
     std::shared_ptr<std::vector<float>> newest_;
-    std::atomic<std::int64_t> steps_done_;
+    std::atomic<std::int64_t>& steps_done_;
     std::int64_t steps_saved_;
-    std::chrono::steady_clock::time_point last_save_;
-    std::chrono::steady_clock::time_point step_start_;
+    Stopwatch since_save_;
+    Stopwatch since_step_;
 
     std::mutex mutex_;
     std::condition_variable changed_;

@@ -3,6 +3,7 @@
 #include "base/error.hpp"
 #include "device/meter.hpp"
 
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
@@ -33,7 +34,10 @@ comm::Buffer to_host(const at::Tensor& tensor) {
     const auto arrived = std::make_shared<c10::Event>(c10::DeviceType::CUDA);
     arrived->record(c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).getStream(tensor.device()));
     auto buffer = buffer_of(std::move(host));
-    buffer.ready = [arrived] { return arrived->query(); };
+    buffer.ready = [arrived, device = tensor.device()] {
+        const c10::DeviceGuard here(device);  // asked by threads whose current device is another
+        return arrived->query();
+    };
     return buffer;
 }
 

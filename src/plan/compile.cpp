@@ -371,9 +371,18 @@ std::vector<Program> compile(const Plan& plan, std::int64_t first_step) {
     play.run();
     const auto numbered = with_receives(play);
     check(numbered, play.messages().size());
+    std::vector<int> uses(play.messages().size());
     std::vector<Program> programs(numbered.size());
     for (std::size_t rank = 0; rank < numbered.size(); ++rank)
-        for (const auto& one : numbered[rank]) programs[rank].push_back(one.operation);
+        for (const auto& one : numbered[rank]) {
+            if (const auto* take = std::get_if<Take>(&one.operation)) ++uses[index(take->message.number)];
+            if (const auto* save = std::get_if<Save>(&one.operation))
+                for (const auto message : save->messages) ++uses[index(message)];
+            programs[rank].push_back(one.operation);
+        }
+    for (auto& program : programs)
+        for (auto& operation : program)
+            if (auto* receive = std::get_if<Receive>(&operation)) receive->uses = uses[index(receive->message.number)];
     return programs;
 }
 

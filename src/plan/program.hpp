@@ -32,6 +32,7 @@ struct Message {
 /// Makes room for a message and posts its receive. Stands as early as the rank's work on the same step, so that a send seldom waits.
 struct Receive {
     Message message;
+    int uses = 1;  ///< a Take, and at the writer a Save, in either order: so often the bytes are asked for
 };
 /// Waits for a message and puts its frames where they belong.
 struct Take {

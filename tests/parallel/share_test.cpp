@@ -28,9 +28,9 @@ std::int64_t number(const std::map<std::string, std::string>& line, const std::s
 }
 }  // namespace
 
-class Traffic : public testing::TestWithParam<const char*> {};
+class TrafficWith : public testing::TestWithParam<const char*> {};
 
-TEST_P(Traffic, BytesSentAreThoseOfTheFormula) {
+TEST_P(TrafficWith, BytesSentAreThoseOfTheFormula) {
     const RankedShape shape{.anchor = GetParam()};
     for (const int num_ranks : {3, 5}) {
         const RankedJob job(shape);
@@ -59,16 +59,44 @@ TEST_P(Traffic, BytesSentAreThoseOfTheFormula) {
             for (const auto& [link, bytes] : links)
                 if (link.first == rank) saved += bytes.saved;
             EXPECT_EQ(number(told, "sent_saved_bytes"), saved * (shape.steps - 1) + to_writer) << "rank " << rank;
+            EXPECT_EQ(number(told, "sent_resumed_bytes"), 0);
+            std::int64_t chunk_latents = 0;
+            std::int64_t frames = 0;
+            for (std::size_t chunk = 0; chunk < plan.decode.size(); ++chunk) {
+                const int decoder = plan.decoder[chunk];
+                if (decoder == plan::writer) continue;
+                if (rank == plan::writer) chunk_latents += plan.decode[chunk].size() * plan.frame_elements() * 4;
+                if (rank == decoder) frames += (plan.decode[chunk].size() - (chunk == 0 ? 1 : 0)) * 64 * 64 * 3;
+            }
+            EXPECT_EQ(number(told, "sent_decode_bytes"), chunk_latents) << "rank " << rank;
+            EXPECT_EQ(number(told, "sent_frame_bytes"), frames) << "rank " << rank;
         }
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Anchors, Traffic, testing::Values("blended", "private"), [](const auto& anchor) { return std::string(anchor.param); });
+TEST(Traffic, AResumeSendsEachRankTheLatentsThatItsPassesRead) {
+    const RankedJob job;
+    const auto stopped = job.failing(3, "usr1 1 1");
+    ASSERT_EQ(stopped.code, 75) << ::testing::PrintToString(stopped);
+    fs::remove(job / "events.jsonl");
+    ASSERT_EQ(job.on(5).code, 0);
+    const auto plan = plan_of({}, 5);
+    std::int64_t others = 0;
+    for (int rank = 1; rank < 5; ++rank) others += plan::count(plan.kept(rank)) * plan.frame_elements() * 4;
+    const auto ranks = ranks_of(job);
+    ASSERT_EQ(ranks.size(), 5U);
+    EXPECT_EQ(number(ranks[0], "sent_resumed_bytes"), others);
+    for (std::size_t rank = 1; rank < 5; ++rank) EXPECT_EQ(number(ranks[rank], "sent_resumed_bytes"), 0);
+}
 
-TEST(Share, NoRanksPeakGrowsWithTheClipBeyondItsShareOfLatents) {
+INSTANTIATE_TEST_SUITE_P(Anchors, TrafficWith, testing::Values("blended", "private"), [](const auto& anchor) { return std::string(anchor.param); });
+
+class ShareWith : public testing::TestWithParam<const char*> {};
+
+TEST_P(ShareWith, NoRanksPeakGrowsWithTheClipBeyondItsShareOfLatents) {
     constexpr int num_ranks = 3;
     const auto ranks_for = [=](std::int64_t poses) {
-        const RankedJob job({.poses = poses, .steps = 1});
+        const RankedJob job({.poses = poses, .steps = 3, .anchor = GetParam()});
         // Without MKL's own pool, which keeps up to 30 MB more or less from length to length.
         Words words{"-n", std::to_string(num_ranks), "-x", "MKL_DISABLE_FAST_MM=1"};
         for (const auto& word : job.generate_words(weft_program(), {"sampling.guidance=[1.0, 1.0]", "output.video=out.mp4"})) words.push_back(word);
@@ -80,11 +108,12 @@ TEST(Share, NoRanksPeakGrowsWithTheClipBeyondItsShareOfLatents) {
     const auto many = ranks_for(600);
     ASSERT_EQ(few.size(), static_cast<std::size_t>(num_ranks));
     ASSERT_EQ(many.size(), static_cast<std::size_t>(num_ranks));
-    const auto plan = plan_of({.poses = 600, .steps = 1}, num_ranks);
+    const auto plan = plan_of({.poses = 600, .steps = 3, .anchor = GetParam()}, num_ranks);
     for (int rank = 0; rank < num_ranks; ++rank) {
-        // The writer holds the clip's latents at most twice besides its own (a step on its way, one that is saved), the others their share, once more in messages.
+        // The writer holds the clip's latents at most four times besides its own share: two steps on their way, one that is gathered, one that is saved. The
+        // others hold theirs, and once more in messages for each step that a chain lets them run ahead.
         const auto kept = plan::count(plan.kept(rank)) * plan.frame_elements() * 4;
-        const auto share = rank == plan::writer ? kept + 2 * plan.latent_bytes() : 2 * kept;
+        const auto share = rank == plan::writer ? kept + 4 * plan.latent_bytes() : 4 * kept;
         // Resident bytes move by a tenth with pools and fragments of the libraries, at any length: a bound on what escapes the meter, not a measure.
         for (const auto& [peak, slack] : {std::pair{"peak_bytes", 0.01}, {"peak_resident_bytes", 0.16}}) {
             const auto before = number(few[static_cast<std::size_t>(rank)], peak);
@@ -96,5 +125,7 @@ TEST(Share, NoRanksPeakGrowsWithTheClipBeyondItsShareOfLatents) {
         }
     }
 }
+
+INSTANTIATE_TEST_SUITE_P(Anchors, ShareWith, testing::Values("blended", "private"), [](const auto& anchor) { return std::string(anchor.param); });
 
 }  // namespace weft::test

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <span>
@@ -71,17 +72,18 @@ class InterpreterTest : public testing::Test {
     /// The whole program of a lone rank.
     void run(Recorder& recorder, io::RunFile& file, double save_every_s) {
         comm::Transport transport(comm::make_solo_link, {});
-        Saver saver(file, plan_, 0, save_every_s, events_);
+        std::atomic<std::int64_t> steps_done = 0;
+        Saver saver(file, plan_, steps_done, save_every_s, events_);
         Interpreter interpreter(recorder, transport, plan_, &saver, events_, progress_);
         try {
             interpreter.run(plan::compile(plan_, 0).front());
         } catch (...) {
-            saver.finish_early();
-            steps_done_ = saver.steps_done();
+            EXPECT_EQ(saver.finish_early(), nullptr);
+            steps_done_ = steps_done;
             throw;
         }
         last_ = saver.finish();
-        steps_done_ = saver.steps_done();
+        steps_done_ = steps_done;
     }
 
     std::filesystem::path folder_;

@@ -1,12 +1,13 @@
+#include "support/ranks.hpp"
 #include "base/text.hpp"
 #include "pipeline/interpreter.hpp"
 #include "pipeline/saver.hpp"
-#include "support/ranks.hpp"
 
 #include <gtest/gtest.h>
 
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <filesystem>
@@ -15,8 +16,8 @@
 #include <random>
 #include <thread>
 
-/// The interpreter on ranks as threads over the unbuffered transport, with passes that are a few sums of floats and take random times: whatever the speeds, every
-/// job ends, and its latents are those of one rank. Without Torch, so that the thread sanitizer's word counts.
+/// The interpreter on ranks as threads over the unbuffered transport, with passes that are a few sums of floats and take random times: whatever the speeds,
+/// every job ends, and its latents are those of one rank. Without Torch, so that the thread sanitizer's word counts.
 namespace weft::pipeline {
 namespace {
 
@@ -34,7 +35,8 @@ class StandIn final : public Denoiser {
         float sum = 0;
         for (const auto frame : frames) sum = sum * 0.7F + latents_.at(frame);
         for (std::size_t slot = 0; slot < frames.size(); ++slot)
-            predictions_[task.pass][frames[slot]] = 0.01F * sum + 0.1F * static_cast<float>(slot) + (task.pass.branch == plan::Branch::conditional ? 0.3F : 0.0F);
+            predictions_[task.pass][frames[slot]] =
+                0.01F * sum + 0.1F * static_cast<float>(slot) + (task.pass.branch == plan::Branch::conditional ? 0.3F : 0.0F);
     }
     void advance(const plan::Advance& advance) override {
         for (const auto& range : advance.frames)
@@ -52,7 +54,9 @@ class StandIn final : public Denoiser {
             return message.cargo == plan::Cargo::prediction ? predictions_.at(message.pass).at(frame) : latents_.at(frame);
         });
     }
-    comm::Buffer room(const plan::Message& message) override { return comm::make_buffer(static_cast<std::size_t>(plan::count(message.frames)) * sizeof(float)); }
+    comm::Buffer room(const plan::Message& message) override {
+        return comm::make_buffer(static_cast<std::size_t>(plan::count(message.frames)) * sizeof(float));
+    }
     void take(const plan::Message& message, const comm::Buffer& buffer) override {
         const auto* from = reinterpret_cast<const float*>(buffer.bytes.data());
         for (const auto& range : message.frames)
@@ -112,12 +116,13 @@ class RandomSpeeds : public testing::Test {
         header.shape = {plan.num_latents, 1, 1, 1};
         auto file = io::RunFile::create(folder_ / "run.h5", header);
         Events events;
+        std::atomic<std::int64_t> steps_done = 0;
         test::run_ranks(plan.num_ranks(), [&](comm::Transport& transport) {
             const int rank = transport.who().rank;
             StandIn denoiser(plan, rank, 1000 * seed + rank, rank == slow_rank ? 20 : 1);
             Progress progress("denoise", 1, [] { return std::int64_t{0}; });
             std::optional<Saver> saver;
-            if (rank == plan::writer) saver.emplace(file, plan, 0, 0, events);
+            if (rank == plan::writer) saver.emplace(file, plan, steps_done, 0, events);
             Interpreter interpreter(denoiser, transport, plan, saver ? &*saver : nullptr, events, progress);
             interpreter.run(plan::compile(plan, 0).at(static_cast<std::size_t>(rank)));
             if (saver) static_cast<void>(saver->finish());
