@@ -1,15 +1,14 @@
 #include "io/frame_store.hpp"
 
-#include "base/digest.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
-#include <vector>
 
 namespace weft::io {
 
@@ -39,11 +38,12 @@ FrameStore::FrameStore(const std::filesystem::path& folder, int width, int heigh
     file_ = unlinked_file(folder);
 }
 
-void FrameStore::append(const Picture& frame) {
+void FrameStore::append(const Picture& frame, Keep keep) {
     ensure(frame.width == width_ && frame.height == height_ && frame.rgb.size() == frame_bytes(width_, height_),
            "a frame store was given a frame of another size");
-    auto at = off_t(size_ * std::int64_t(frame.rgb.size()));
-    for (std::span<const std::uint8_t> rest{frame.rgb}; !rest.empty();) {
+    frames_.add(std::as_bytes(std::span{frame.rgb}));
+    auto at = off_t(size_ * std::int64_t(frame.rgb.size()));  // a frame that is not kept leaves a hole in the file
+    for (std::span<const std::uint8_t> rest{frame.rgb}; keep == Keep::yes && !rest.empty();) {
         const auto written = ::pwrite(file_.get(), rest.data(), rest.size(), at);
         if (written < 0 && errno == EINTR) continue;
         if (written < 0) fail(cat("writing frame ", size_, " to the scratch file for frames failed: ", errno_text(errno)));
@@ -65,15 +65,14 @@ void FrameStore::read(std::int64_t frame, std::span<std::uint8_t> rgb) const {
     }
 }
 
+std::int64_t FrameStore::room_bytes() const {
+    struct stat status {};
+    if (::fstat(file_.get(), &status) != 0) fail(cat("the scratch file for frames cannot be examined: ", errno_text(errno)));
+    return std::int64_t{status.st_blocks} * 512;
+}
+
 std::string FrameStore::digest() const {
-    Digest digest;
-    digest.add(std::string_view{cat(size_, " frames of ", width_, " x ", height_)});
-    std::vector<std::uint8_t> rgb(frame_bytes(width_, height_));
-    for (std::int64_t frame = 0; frame < size_; ++frame) {
-        read(frame, rgb);
-        digest.add(std::as_bytes(std::span{rgb}));
-    }
-    return digest.hex();
+    return Digest{}.add(cat(size_, " frames of ", width_, " x ", height_)).add(frames_.hex()).hex();
 }
 
 }  // namespace weft::io

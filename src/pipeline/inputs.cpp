@@ -69,7 +69,16 @@ void check_inputs(const Settings& settings, Mistakes& mistakes) {
         });
 }
 
-Inputs read_inputs(const Settings& settings) {
+std::int64_t count_poses(const Settings& settings) {
+    io::VideoReader reader(settings.input_path(settings.input.pose));
+    std::int64_t frames = 0;
+    while (reader.skip()) ++frames;
+    if (frames == 0) refuse(cat("input.pose: ", settings.input_path(settings.input.pose).string(), ": holds no frames"));
+    const auto poses = (frames + settings.input.stride - 1) / settings.input.stride;
+    return settings.input.frames > 0 ? std::min(poses, settings.input.frames) : poses;
+}
+
+Inputs read_inputs(const Settings& settings, const std::function<bool(std::int64_t frame)>& keep) {
     Inputs inputs;
     const int width = static_cast<int>(settings.video.width);
     const int height = static_cast<int>(settings.video.height);
@@ -78,6 +87,10 @@ Inputs read_inputs(const Settings& settings) {
 
     std::optional<io::Picture> reference_pose;
     if (!settings.input.image_pose.empty()) reference_pose = io::cover(io::read_picture(settings.input_path(settings.input.image_pose)), width, height);
+
+    const auto store = [&](const io::Picture& map) {
+        inputs.maps->append(map, keep(inputs.maps->size()) ? io::FrameStore::Keep::yes : io::FrameStore::Keep::no);
+    };
 
     io::VideoReader reader(settings.input_path(settings.input.pose));
     std::int64_t looked = 0;
@@ -99,8 +112,8 @@ Inputs read_inputs(const Settings& settings) {
             }
         }
         auto map = io::cover(*frame, width, height);
-        if (inputs.maps->size() == 0) inputs.maps->append(reference_pose ? *reference_pose : map);
-        inputs.maps->append(map);
+        if (inputs.maps->size() == 0) store(reference_pose ? *reference_pose : map);
+        store(map);
         ++inputs.num_poses;
         bool more = true;
         for (std::int64_t i = 1; i < settings.input.stride && more; ++i) more = reader.skip();

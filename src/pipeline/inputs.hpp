@@ -4,6 +4,7 @@
 #include "io/picture.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -23,7 +24,11 @@ struct Inputs {
 /// Checks what can be checked without decoding everything: files are there, the picture is one, the first pose frame is drawn. Adds to `mistakes`.
 void check_inputs(const Settings& settings, Mistakes& mistakes);
 
-/// Decodes picture and poses. Refuses (exit code 2) plain videos and clips without frames.
-[[nodiscard]] Inputs read_inputs(const Settings& settings);
+/// Pose frames after stride and limit, counted by decoding, since containers may be wrong. Refuses (exit code 2) a clip without frames.
+[[nodiscard]] std::int64_t count_poses(const Settings& settings);
+
+/// Decodes picture and poses. Keeps the maps of those frames of the clip for which `keep` says so; the digest is of all.
+/// Refuses (exit code 2) plain videos and clips without frames.
+[[nodiscard]] Inputs read_inputs(const Settings& settings, const std::function<bool(std::int64_t frame)>& keep);
 
 }  // namespace weft::pipeline

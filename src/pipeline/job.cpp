@@ -142,8 +142,9 @@ Job::Job(const Settings& settings, JobOptions options, comm::Transport& transpor
     comm::together(transport, [&] {
         s.film = s.film_options();
         if (!s.writes()) return;
+        // A film that cannot be written is refused now, not after the denoising, and before an old run file is replaced.
+        static_cast<void>(io::VideoWriter(s.settings.output.video, s.film));
         s.open_run_file(numerics);
-        if (!s.start.is_done) static_cast<void>(io::VideoWriter(s.settings.output.video, s.film));  // refused now, not after the denoising
     });
     s.share_start();
 }
@@ -165,10 +166,20 @@ void Job::State::prepare() {
     log::info(cat("device    ", device.description));
 
     begin("read");
-    inputs = read_inputs(settings);
     auto shape = model->sizes().shape;
     shape.prediction_bytes = static_cast<std::int64_t>(c10::elementSize(dtype));
-    plan = plan::make_plan(settings, inputs.num_poses, shape, transport.who().size);
+    const auto plan_for = [&](std::int64_t num_poses) { return plan::make_plan(settings, num_poses, shape, transport.who().size); };
+    if (transport.who().size == 1) {
+        inputs = read_inputs(settings, [](std::int64_t) { return true; });
+        plan = plan_for(inputs.num_poses);
+    } else {  // counted first, so that a rank keeps the maps of its own passes only
+        plan = plan_for(count_poses(settings));
+        std::vector<bool> read(static_cast<std::size_t>(plan.num_frames));
+        for (const auto& range : plan.kept(rank()))
+            for (auto frame = range.begin; frame < range.end; ++frame) read[static_cast<std::size_t>(plan.shown(frame))] = true;
+        inputs = read_inputs(settings, [&](std::int64_t frame) { return frame < plan.num_frames && read[static_cast<std::size_t>(frame)]; });
+        if (inputs.num_poses + 1 != plan.num_frames) fail("the pose clip has changed while it was read");
+    }
     log::info(cat("input     ", inputs.num_poses, " pose frames of ", inputs.pose_width, "x", inputs.pose_height, ", ", plan.slices.size(),
                   plan.slices.size() == 1 ? " slice" : " slices", " of ", plan.slices.front().frames.size(), ", ", plan.steps, " steps, film at ",
                   fixed(inputs.film_fps, 2), " frames a second"));

@@ -3,22 +3,13 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "device/cuda.hpp"
-#include "io/video_reader.hpp"
 #include "model/model.hpp"
+#include "pipeline/inputs.hpp"
 #include "plan/plan.hpp"
 
 namespace weft::pipeline {
 
 namespace {
-/// Pose frames after stride and limit, counted by decoding: containers may be wrong.
-std::int64_t count_poses(const Settings& settings) {
-    io::VideoReader reader(settings.input_path(settings.input.pose));
-    std::int64_t frames = 0;
-    while (reader.skip()) ++frames;
-    const auto poses = (frames + settings.input.stride - 1) / settings.input.stride;
-    return settings.input.frames > 0 ? std::min(poses, settings.input.frames) : poses;
-}
-
 /// The network's type on this machine, without opening a device.
 Dtype network_dtype(const Settings& settings) {
     if (settings.model.dtype != Dtype::automatic) return settings.model.dtype;
@@ -32,7 +23,6 @@ std::string preview(const Settings& settings, int num_ranks) {
     auto sizes = model::sizes_of(settings, mistakes);
     mistakes.throw_if_any("weft plan cannot go on:");
     const auto poses = count_poses(settings);
-    if (poses == 0) refuse(cat("input.pose = ", in_quotes(settings.input.pose), ": holds no frames"));
     const auto dtype = network_dtype(settings);
     sizes.shape.prediction_bytes = dtype == Dtype::fp32 ? 4 : 2;
     const auto plan = plan::make_plan(settings, poses, sizes.shape, num_ranks);

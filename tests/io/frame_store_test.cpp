@@ -40,6 +40,23 @@ TEST(FrameStore, DigestKnowsContentOrderAndShape) {
     EXPECT_NE(digest(6, 4, {}), digest(4, 6, {}));
 }
 
+TEST(FrameStore, AFrameThatIsNotKeptCountsAndTakesNoRoom) {
+    const Folder folder;
+    FrameStore whole{folder.path(), 64, 64};
+    FrameStore part{folder.path(), 64, 64};
+    for (std::uint32_t frame = 0; frame < 100; ++frame) {
+        whole.append(noise(64, 64, frame));
+        part.append(noise(64, 64, frame), frame == 70 ? FrameStore::Keep::yes : FrameStore::Keep::no);
+    }
+    EXPECT_EQ(part.size(), 100);
+    EXPECT_EQ(part.digest(), whole.digest());
+    std::vector<std::uint8_t> rgb(64 * 64 * 3);
+    part.read(70, rgb);
+    EXPECT_EQ(rgb, noise(64, 64, 70).rgb);
+    EXPECT_LT(part.room_bytes(), 64 * 1024);
+    EXPECT_GE(whole.room_bytes(), 100 * 64 * 64 * 3);
+}
+
 TEST(FrameStore, MisuseIsABug) {
     const Folder folder;
     FrameStore store{folder.path(), 4, 4};
