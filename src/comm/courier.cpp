@@ -57,10 +57,6 @@ class Fuse {
 
 }  // namespace
 
-std::string told(const Verdict& verdict) {
-    return verdict.culprit.empty() ? verdict.text : cat(verdict.culprit, ": ", verdict.text);
-}
-
 Courier::Courier(const std::function<std::unique_ptr<Link>()>& make_link, Watch watch) : watch_{std::move(watch)} {
     thread_ = std::thread{[this, make_link] { run(make_link); }};
     std::unique_lock lock{office_->mutex};

@@ -1,5 +1,6 @@
 #pragma once
-#include "comm/transport.hpp"
+#include "comm/office.hpp"
+#include "comm/pulse.hpp"
 #include "comm/watchman.hpp"
 
 #include <chrono>
@@ -13,24 +14,6 @@
 
 /// The communication thread. Internal to comm.
 namespace weft::comm {
-
-/// What the communication thread, posting threads and futures share; lives as long as a future does.
-struct Office {
-    std::mutex mutex;
-    std::condition_variable bell;  ///< rung for those who wait: a transfer or the job has ended, or a stop was asked for
-    std::condition_variable wake;  ///< rung for the communication thread
-    int waiting = 0;               ///< threads in Future::wait
-    std::optional<Verdict> over;   ///< the job cannot go on
-};
-
-struct Future::State {
-    std::shared_ptr<Office> office;
-    bool done = false;
-    std::string wrong;  ///< "" when it ended well
-};
-
-/// "rank 3 on node2: text"
-[[nodiscard]] std::string told(const Verdict& verdict);
 
 /// Runs the communication thread: it makes the link, calls it, and destroys it. The other calls are for other threads, and are quick unless said otherwise.
 class Courier {

@@ -1,5 +1,6 @@
 #pragma once
-#include "comm/transport.hpp"
+#include "comm/pulse.hpp"
+#include "comm/transfer.hpp"
 
 #include <optional>
 #include <string>

@@ -1,4 +1,5 @@
 #pragma once
+#include "comm/pulse.hpp"
 #include "model/family.hpp"
 #include "pipeline/denoiser.hpp"
 

@@ -1,7 +1,7 @@
 #pragma once
 #include "base/events.hpp"
 #include "base/stopwatch.hpp"
-#include "comm/transport.hpp"
+#include "comm/transfer.hpp"
 #include "io/run_file.hpp"
 #include "plan/plan.hpp"
 

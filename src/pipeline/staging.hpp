@@ -1,5 +1,5 @@
 #pragma once
-#include "comm/transport.hpp"
+#include "comm/transfer.hpp"
 
 #include <ATen/core/Tensor.h>
 

@@ -1,5 +1,6 @@
 #include "app/small_job.hpp"
 #include "base/digest.hpp"
+#include "io/run_file.hpp"
 #include "io/weight_file.hpp"
 
 /// `weft inspect`, `weft plan`, `weft doctor`.
@@ -43,7 +44,7 @@ TEST(Inspect, HashesAreThoseOfLatentsAndFrames) {
 
 TEST(Inspect, ARunFileThatHoldsNoStepYetIsToldSo) {
     const SmallJob job;
-    EXPECT_EQ(job.generate({"output.video=out.avi"}).code, 2);  // the run file is there, the job did not begin
+    static_cast<void>(io::RunFile::create(job / "out.h5", {.steps = 3, .clip_frames = 10, .shape = {10, 4, 8, 8}}));
     expect_done(job.weft({"inspect", "out.h5"}));
     for (const auto& words : {Words{"inspect", "out.h5", "--hash"}, Words{"inspect", "out.h5", "--export", "latents.safetensors"}}) {
         const auto ended = job.weft(words);
@@ -51,6 +52,14 @@ TEST(Inspect, ARunFileThatHoldsNoStepYetIsToldSo) {
         EXPECT_THAT(ended.err, HasSubstr("out.h5: holds no complete step yet"));
     }
     EXPECT_FALSE(fs::exists(job / "latents.safetensors"));
+}
+
+TEST(Restart, AFilmThatCannotBeWrittenCostsNoRunFile) {
+    const SmallJob job;
+    expect_done(job.generate());
+    const auto before = bytes_of(job / "out.h5");
+    EXPECT_EQ(job.generate({"output.video=out.avi"}, {"--restart"}).code, 2);
+    EXPECT_TRUE(bytes_of(job / "out.h5") == before);
 }
 
 TEST(Inspect, WhatIsNoRunFileIsRefused) {

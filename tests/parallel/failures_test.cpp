@@ -34,7 +34,8 @@ void expect_culprit_named(const std::string& fault, int rank, int code, const st
     EXPECT_THAT(status.at("text"), HasSubstr(text));
     if (!fault.starts_with("kill")) {  // then the launcher tells, which does not know how far the job has come
         EXPECT_EQ(status.at("phase"), "denoise");
-        EXPECT_EQ(status.at("step"), "1");
+        // The saver may be a moment behind the passes, and who speaks for rank 0 knows what its own passes have read.
+        EXPECT_THAT(status.at("step"), AnyOf("0", "1"));
     }
     EXPECT_THAT(ended.err, HasSubstr(cat("rank ", rank, " on ")));
     EXPECT_THAT(job.left_running(), IsEmpty());

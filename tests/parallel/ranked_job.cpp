@@ -1,6 +1,8 @@
 #include "parallel/ranked_job.hpp"
 
+#include <chrono>
 #include <fstream>
+#include <thread>
 
 namespace weft::test {
 
@@ -73,6 +75,12 @@ void RankedJob::clean() const {
 }
 
 Words RankedJob::left_running() const {
+    for (int tries = 0; tries < 100 && !running().empty(); ++tries)
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));  // a process takes a moment to end
+    return running();
+}
+
+Words RankedJob::running() const {
     Words names;
     for (const auto& entry : fs::directory_iterator("/proc")) {
         std::error_code gone;

@@ -36,10 +36,12 @@ class RankedJob {
     [[nodiscard]] Words hashes() const;
     /// Removes what a run made.
     void clean() const;
-    /// Names of processes that belong to the job's folder and still run; zombies do not count.
+    /// Names of processes that belong to the job's folder and still run after two seconds; zombies do not count.
     [[nodiscard]] Words left_running() const;
 
   private:
+    [[nodiscard]] Words running() const;
+
     Folder folder_;
 };
 
