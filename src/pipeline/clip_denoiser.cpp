@@ -51,7 +51,7 @@ std::vector<Run> runs_of_slots(const plan::Slice& slice, FrameRange wanted) {
 }
 
 at::Tensor column(const std::vector<float>& values) {
-    const auto made = at::empty({static_cast<std::int64_t>(values.size()), 1, 1, 1}, at::TensorOptions{}.dtype(c10::kFloat));
+    auto made = at::empty({static_cast<std::int64_t>(values.size()), 1, 1, 1}, at::TensorOptions{}.dtype(c10::kFloat));
     std::memcpy(made.mutable_data_ptr(), values.data(), values.size() * sizeof(float));
     return made;
 }
@@ -106,6 +106,7 @@ void ClipDenoiser::compute(const plan::Task& task) {
         std::vector<at::Tensor> slots;
         for (const auto& run : runs_of_slots(slice, {0, plan_.num_latents})) slots.push_back(gather({{run.frame, run.frame + run.count}}));
         std::vector<std::int64_t> shown;
+        shown.reserve(slice.frames.size());
         for (const auto frame : slice.frames) shown.push_back(plan_.shown(frame));
         state = family_.begin(pass, at::cat(slots), shown);
         begin_seconds_ = watch.seconds();

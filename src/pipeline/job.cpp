@@ -116,7 +116,7 @@ std::string start_toml(const plan::Plan& plan, const Settings& settings) {
 }
 
 at::Tensor picture_tensor(const io::Picture& picture) {
-    const auto made = at::empty({picture.height, picture.width, 3}, at::TensorOptions{}.dtype(c10::kByte));
+    auto made = at::empty({picture.height, picture.width, 3}, at::TensorOptions{}.dtype(c10::kByte));
     std::memcpy(made.mutable_data_ptr(), picture.rgb.data(), picture.rgb.size());
     return made;
 }
@@ -283,7 +283,7 @@ void Job::State::share_start() {
 
 at::Tensor Job::State::maps_of(const std::vector<std::int64_t>& frames) const {
     const auto bytes = static_cast<std::int64_t>(inputs.maps->width()) * inputs.maps->height() * 3;
-    const auto made =
+    auto made =
         at::empty({static_cast<std::int64_t>(frames.size()), inputs.maps->height(), inputs.maps->width(), 3}, at::TensorOptions{}.dtype(c10::kByte));
     auto* const first = made.mutable_data_ptr<std::uint8_t>();
     for (std::size_t i = 0; i < frames.size(); ++i)
