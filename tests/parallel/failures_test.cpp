@@ -35,7 +35,8 @@ void expect_culprit_named(const std::string& fault, int rank, int code, const st
     if (!fault.starts_with("kill")) {  // then the launcher tells, which does not know how far the job has come
         EXPECT_EQ(status.at("phase"), "denoise");
         // The saver may be a moment behind the passes, and who speaks for rank 0 knows what its own passes have read.
-        EXPECT_THAT(status.at("step"), AnyOf("0", "1"));
+        const auto step = std::stoi(fault.substr(fault.rfind(' ')));
+        EXPECT_THAT(status.at("step"), AnyOf(cat(step - 1), cat(step)));
     }
     EXPECT_THAT(ended.err, HasSubstr(cat("rank ", rank, " on ")));
     EXPECT_THAT(job.left_running(), IsEmpty());
@@ -71,6 +72,7 @@ Words two_kinds(const RankedJob& job, const std::string& other_program, const Wo
 
 }  // namespace
 
+// A process that ends or stops at once takes with it what its saver was about to write: then the fault comes a step later, so that some step is saved.
 TEST(Failures, AKilledRankIsNamed) {
     expect_culprit_named("kill 2 2", 2, 4, "signal 9");
 }
@@ -84,7 +86,7 @@ TEST(Failures, AStoppedRankIsNamed) {
 }
 
 TEST(Failures, AStoppedRankZeroIsNamed) {
-    expect_culprit_named("stop 0 1", 0, 4, "no heartbeat for");
+    expect_culprit_named("stop 0 2", 0, 4, "no heartbeat for");
 }
 
 TEST(Failures, AStalledRankIsNamedWithItsPass) {
