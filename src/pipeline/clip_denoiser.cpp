@@ -78,11 +78,14 @@ ClipDenoiser::ClipDenoiser(model::Family& family, const plan::Plan& plan, int ra
     for (auto& seconds : unit_seconds_) seconds.resize(static_cast<std::size_t>(plan.num_units));
 }
 
+void ClipDenoiser::append_rows(std::vector<at::Tensor>& parts, FrameRange frames) const {
+    for (const auto& run : runs_of(kept_, frames)) parts.push_back(latents_.narrow(0, run.row, run.count));
+}
+
 /// Rows of the kept latents, in order; always a copy.
 at::Tensor ClipDenoiser::gather(const FrameRanges& frames) const {
     std::vector<at::Tensor> parts;
-    for (const auto& range : frames)
-        for (const auto& run : runs_of(kept_, range)) parts.push_back(latents_.narrow(0, run.row, run.count));
+    for (const auto& range : frames) append_rows(parts, range);
     return at::cat(parts);
 }
 
@@ -104,7 +107,7 @@ void ClipDenoiser::compute(const plan::Task& task) {
     if (task.units.begin == 0) {
         const Stopwatch watch;
         std::vector<at::Tensor> slots;
-        for (const auto& run : runs_of_slots(slice, {0, plan_.num_latents})) slots.push_back(gather({{run.frame, run.frame + run.count}}));
+        for (const auto& run : runs_of_slots(slice, {0, plan_.num_latents})) append_rows(slots, {run.frame, run.frame + run.count});
         std::vector<std::int64_t> shown;
         shown.reserve(slice.frames.size());
         for (const auto frame : slice.frames) shown.push_back(plan_.shown(frame));
@@ -214,9 +217,8 @@ comm::Buffer ClipDenoiser::pack(const plan::Message& message) {
 }
 
 comm::Buffer ClipDenoiser::room(const plan::Message& message) {
-    const bool prediction = message.cargo == plan::Cargo::prediction;
-    const auto type = !prediction ? c10::kFloat : family_.prediction_type();
     if (message.cargo == plan::Cargo::saved) return comm::make_buffer(static_cast<std::size_t>(plan::bytes_of(plan_, message)));  // never goes to the device
+    const auto type = message.cargo == plan::Cargo::prediction ? family_.prediction_type() : c10::kFloat;
     auto buffer = room_for({plan::count(message.frames), plan_.latent_channels, plan_.latent_height, plan_.latent_width}, type, latents_.device());
     ensure(static_cast<std::int64_t>(buffer.bytes.size()) == plan::bytes_of(plan_, message), "a message is as long as the plan says");
     return buffer;

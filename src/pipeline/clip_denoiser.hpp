@@ -39,6 +39,8 @@ class ClipDenoiser final : public Denoiser {
     };
 
     [[nodiscard]] std::int64_t owned_among(const plan::FrameRanges& frames) const;
+    /// Rows of the kept latents, as views.
+    void append_rows(std::vector<at::Tensor>& parts, plan::FrameRange frames) const;
     [[nodiscard]] at::Tensor gather(const plan::FrameRanges& frames) const;
     /// Weighted mean of the slices' predictions for `frames`, [frames, channels, h, w] fp32, summed in slice order.
     [[nodiscard]] at::Tensor blend(std::int64_t step, plan::Branch branch, plan::FrameRange frames) const;
