@@ -1,4 +1,5 @@
 #include "app/command.hpp"
+#include "app/seams.hpp"
 #include "base/digest.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
@@ -12,6 +13,7 @@
 
 #include <iostream>
 #include <memory>
+#include <optional>
 
 namespace weft::app {
 
@@ -22,6 +24,8 @@ struct Arguments {
     std::string export_file;
     bool hash = false;
     bool keys = false;
+    bool seams = false;
+    std::optional<std::string> slices;
 };
 
 std::string phase_name(io::Phase phase) {
@@ -75,12 +79,19 @@ int run(const Arguments& arguments) {
         return 0;
     }
     const bool run_file = arguments.target.ends_with(".h5");
+    if (arguments.seams && !run_file) {
+        tell_seams_of_film(arguments.target, arguments.slices);
+        return 0;
+    }
     if (arguments.hash && !run_file) {
         std::cout << video_hash(arguments.target) << "  " << arguments.target << "\n";
         return 0;
     }
+    if (arguments.slices) refuse(cat("--slices = ", *arguments.slices, ": is for films, and ", arguments.target, " says its slices itself; leave it out"));
     const auto file = io::RunFile::open_readonly(arguments.target);
-    if (arguments.hash) {
+    if (arguments.seams) {
+        tell_seams_of_run(file, newest_of(file));
+    } else if (arguments.hash) {
         const auto saved = newest_of(file);
         std::cout << hex_digest(std::as_bytes(std::span(saved.latents))) << "  " << arguments.target << " step " << saved.step << "\n";
     } else if (!arguments.export_file.empty())
@@ -95,16 +106,19 @@ int run(const Arguments& arguments) {
 void add_inspect(CLI::App& root, Actions& actions) {
     auto* const command = root.add_subcommand("inspect", "what a run file, a video or a model folder holds");
     const auto arguments = std::make_shared<Arguments>();
-    command->add_option("TARGET", arguments->target, "a run file (.h5); with --hash also a video or a folder of pictures; with --keys a model folder")
+    command
+        ->add_option("TARGET", arguments->target, "a run file (.h5); with --hash and --seams also a video or a folder of pictures; with --keys a model folder")
         ->required();
     auto* const keys = command->add_flag("--keys", arguments->keys,
                                          "expected keys and shapes of a model folder against its files; from the config files alone where weights are missing");
     auto* const hash = command->add_flag("--hash", arguments->hash, "hash of the newest latents, or of a video's RGB frames in order");
     auto* const out = command->add_option("--export", arguments->export_file, "write the newest complete latents to this safetensors file");
-    keys->excludes(hash)->excludes(out);
-    hash->excludes(out);
-    command->add_flag_callback(
-        "--seams", [] { refuse("weft inspect --seams: not offered by this build"); }, "change at slice borders (not offered by this build)");
+    auto* const seams = command->add_flag(
+        "--seams", arguments->seams, "change between neighbouring frames at slice borders over the change inside slices, in latents and pixels; 1: no seam");
+    command->add_option("--slices", arguments->slices, "LENGTH,OVERLAP of the slices that a video was made with; a run file knows its own")->needs(seams);
+    keys->excludes(hash)->excludes(out)->excludes(seams);
+    hash->excludes(out)->excludes(seams);
+    out->excludes(seams);
     actions[command] = [arguments] { return run(*arguments); };
 }
 

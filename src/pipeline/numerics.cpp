@@ -71,4 +71,8 @@ std::vector<std::string> facts_of(const std::string& settings_text) {
     return facts;
 }
 
+std::string without_facts(const std::string& settings_text) {
+    return settings_text.substr(0, settings_text.find(table));
+}
+
 }  // namespace weft::pipeline

@@ -27,5 +27,7 @@ struct Difference {
 /// Facts as a table at the end of the run file's settings, and back.
 [[nodiscard]] std::string facts_toml(const Numerics& numerics);
 [[nodiscard]] std::vector<std::string> facts_of(const std::string& settings_text);
+/// What stands in front of that table: the settings alone, which `parse_settings` reads.
+[[nodiscard]] std::string without_facts(const std::string& settings_text);
 
 }  // namespace weft::pipeline

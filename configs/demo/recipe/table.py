@@ -1,0 +1,82 @@
+"""Judges a model on cases (cases.py): runs weft on each, compares with the drawn truth, prints a table and writes it as JSON.
+
+    python table.py CASES --build ../../../build/default [--config ../config.toml] [--model FOLDER] [--only TEXT] [--frames N] [--jobs 2] [--set KEY=VALUE ...]
+"""
+import argparse
+import concurrent.futures
+import json
+import pathlib
+import re
+import statistics
+import subprocess
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def run(command):
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stdout + done.stderr
+
+
+def judge(args, case):
+    with tempfile.TemporaryDirectory() as scratch:
+        out = pathlib.Path(args.keep) / case.name if args.keep else pathlib.Path(scratch)
+        out.mkdir(parents=True, exist_ok=True)
+        film, run_file = out / "film.mkv", out / "film.h5"
+        sets = {"input.image": case / "image.png", "input.image_pose": case / "image_pose.png", "input.pose": case / "pose", "output.video": film, "output.run_file": run_file}
+        if args.frames:
+            sets["input.frames"] = args.frames
+        if args.model:
+            sets["model.path"] = pathlib.Path(args.model).resolve()
+        command = [f"{args.build}/src/weft", "generate", args.config, "--restart"]
+        for key, value in sets.items():
+            command += ["--set", f"{key}={value}"]
+        for one in args.set:
+            command += ["--set", one]
+        run(command)
+        verdict = json.loads(run([f"{args.build}/tests/weft_judge", film, case, "--json"] + (["--frames", args.frames] if args.frames else [])))
+        seams = run([f"{args.build}/src/weft", "inspect", "--seams", run_file])
+        verdict["seam_latents"], verdict["seam_pixels"] = (
+            float(m.group(1)) if (m := re.search(rf"^{what}\s+seams ([0-9.]+)", seams, re.M)) else None for what in ("latents", "pixels"))
+        length, overlap = re.search(r"slices\s+\d+ of (\d+) frames, overlap (\d+)", seams).groups()
+        truth = run([f"{args.build}/src/weft", "inspect", "--seams", case / "truth", "--slices", f"{length},{overlap}"])
+        verdict["seam_truth"] = float(re.search(r"seams ([0-9.]+)", truth).group(1))
+        return {"case": case.name, **verdict}
+
+
+COLUMNS = [("overlap", "IoU", max), ("colour", "colour", min), ("colour_background", "background colour", min), ("flicker", "flicker", min), ("seam_pixels", "seam, pixels", min),
+           ("seam_latents", "seam, latents", min), ("seam_truth", "seam of the truth", min), ("psnr", "PSNR, dB", max)]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("cases")
+    parser.add_argument("--build", default=HERE.parents[2] / "build/default")
+    parser.add_argument("--config", default=HERE.parent / "config.toml")
+    parser.add_argument("--model")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--frames", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--keep", help="folder for the films")
+    parser.add_argument("--json")
+    parser.add_argument("--set", action="append", default=[])
+    args = parser.parse_args()
+    cases = sorted(c for c in pathlib.Path(args.cases).iterdir() if (c / "parts.json").exists() and re.search(args.only, c.name))
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        rows = list(pool.map(lambda c: judge(args, c), cases))
+    print("| case | " + " | ".join(t for _, t, _ in COLUMNS) + " |\n|---" * 1 + "|---" * len(COLUMNS) + "|")
+    show = lambda v: "-" if v is None else f"{v:.4f}" if v < 0.1 else f"{v:.3f}"
+    for row in rows:
+        print(f"| {row['case']} | " + " | ".join(show(row[k]) for k, _, _ in COLUMNS) + " |")
+    values = {k: [r[k] for r in rows if r[k] is not None] for k, _, _ in COLUMNS}
+    print("| **mean** | " + " | ".join(show(statistics.mean(v) if v else None) for v in values.values()) + " |")
+    print("| **worst** | " + " | ".join(show((min(values[k]) if best is max else max(values[k])) if values[k] else None) for k, _, best in COLUMNS) + " |")
+    if args.json:
+        pathlib.Path(args.json).write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
