@@ -61,7 +61,7 @@ SliceShape parse_slices(const std::optional<std::string>& text, Mistakes& mistak
     return shape;
 }
 
-/// The slices as the run file's settings say them.
+/// The slices, and the film's path, as the run file's settings say them.
 std::pair<SliceShape, std::string> slices_and_film_of(const io::RunFile& file) {
     Mistakes mistakes;
     const auto settings = parse_settings(pipeline::without_facts(file.header().settings), cat("settings in ", file.path().string()), {}, mistakes);

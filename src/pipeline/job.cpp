@@ -283,8 +283,7 @@ void Job::State::share_start() {
 
 at::Tensor Job::State::maps_of(const std::vector<std::int64_t>& frames) const {
     const auto bytes = static_cast<std::int64_t>(inputs.maps->width()) * inputs.maps->height() * 3;
-    auto made =
-        at::empty({static_cast<std::int64_t>(frames.size()), inputs.maps->height(), inputs.maps->width(), 3}, at::TensorOptions{}.dtype(c10::kByte));
+    auto made = at::empty({static_cast<std::int64_t>(frames.size()), inputs.maps->height(), inputs.maps->width(), 3}, at::TensorOptions{}.dtype(c10::kByte));
     auto* const first = made.mutable_data_ptr<std::uint8_t>();
     for (std::size_t i = 0; i < frames.size(); ++i)
         inputs.maps->read(frames[i], {first + static_cast<std::int64_t>(i) * bytes, static_cast<std::size_t>(bytes)});

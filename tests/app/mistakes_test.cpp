@@ -55,8 +55,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Mistake{"FeaturesOfLaterBuilds",
                               {"model.family=musepose", "layout.kind=stages", "memory.numerics=free", "memory.weights=streamed"},
                               {"model.family = \"musepose\": is not offered by this build; use \"mimicmotion\"",
-                               "layout.kind = \"stages\": is not offered by this build",
-                               "memory.numerics = \"free\": is not offered by this build", "memory.weights = \"streamed\": is not offered by this build"}}),
+                               "layout.kind = \"stages\": is not offered by this build", "memory.numerics = \"free\": is not offered by this build",
+                               "memory.weights = \"streamed\": is not offered by this build"}}),
     [](const auto& one) { return std::string(one.param.name); });
 
 TEST(SettingsMistakes, AreListedTogetherFromTheFileAndTheCommandLine) {

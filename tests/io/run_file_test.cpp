@@ -175,8 +175,8 @@ TEST(RunFile, H5dumpReadsItEvenWhileItIsOpenForWriting) {
     auto run = RunFile::create(path, small_header());
     run.save(3, latents_of(3));
     const auto structure = output_of("h5dump -B -H -p " + path.string());
-    for (const char* name :
-         {"/", "latents", "stamps", "commit", "phase", "plan", "starts", "settings", "numerics_key", "input_digest", "weights", "steps", "clip_frames", "layout_version"})
+    for (const char* name : {"/", "latents", "stamps", "commit", "phase", "plan", "starts", "settings", "numerics_key", "input_digest", "weights", "steps",
+                             "clip_frames", "layout_version"})
         EXPECT_THAT(structure, HasSubstr(cat("\"", name, "\""))) << structure;
     EXPECT_THAT(structure, AllOf(HasSubstr("( 2, 5, 4, 6, 7 )"), HasSubstr("SUPERBLOCK_VERSION 0"), HasSubstr("CONTIGUOUS"), Not(HasSubstr("CHUNKED"))));
     EXPECT_THAT(output_of("h5dump -d /settings " + path.string()), HasSubstr("steps = 25"));

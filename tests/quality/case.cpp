@@ -126,20 +126,21 @@ Verdict judge(const fs::path& film_path, const fs::path& folder, std::int64_t fr
     return judge.verdict();
 }
 
-std::string to_json(const Verdict& verdict, Layout layout) {
+std::string to_json(const Verdict& verdict, Layout layout, std::optional<double> seam) {
     const auto number = [](double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); };
     Json parts = Json::object();
     for (const auto& [name, value] : verdict.colour_parts) parts[name] = number(value);
-    const Json json{{"frames", verdict.frames},
-                    {"overlap", number(verdict.overlap)},
-                    {"overlap_worst", number(verdict.overlap_worst)},
-                    {"colour", number(verdict.colour)},
-                    {"colour_worst", number(verdict.colour_worst)},
-                    {"colour_parts", parts},
-                    {"colour_background", number(verdict.colour_background)},
-                    {"flicker", number(verdict.flicker)},
-                    {"flicker_worst", number(verdict.flicker_worst)},
-                    {"psnr", number(std::isinf(verdict.psnr) ? 999 : verdict.psnr)}};
+    Json json{{"frames", verdict.frames},
+              {"overlap", number(verdict.overlap)},
+              {"overlap_worst", number(verdict.overlap_worst)},
+              {"colour", number(verdict.colour)},
+              {"colour_worst", number(verdict.colour_worst)},
+              {"colour_parts", parts},
+              {"colour_background", number(verdict.colour_background)},
+              {"flicker", number(verdict.flicker)},
+              {"flicker_worst", number(verdict.flicker_worst)},
+              {"psnr", number(std::isinf(verdict.psnr) ? 999 : verdict.psnr)}};
+    if (seam) json["seam"] = number(*seam);
     return json.dump(layout == Layout::indented ? 1 : -1);
 }
 

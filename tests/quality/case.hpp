@@ -2,6 +2,7 @@
 #include "quality/judge.hpp"
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -17,7 +18,7 @@ namespace weft::quality {
 
 enum class Layout { one_line, indented };
 
-/// What could not be judged is null; the PSNR of equal films is 999.
-[[nodiscard]] std::string to_json(const Verdict& verdict, Layout layout);
+/// What could not be judged is null; the PSNR of equal films is 999. `seam`: left out where it was not asked for.
+[[nodiscard]] std::string to_json(const Verdict& verdict, Layout layout, std::optional<double> seam = {});
 
 }  // namespace weft::quality

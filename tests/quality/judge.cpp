@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "plan/seams.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -63,7 +64,7 @@ void Judge::add(Pixels film, Pixels truth, Labels labels) {
                        "), which no part has"));
     judge_overlap(film, truth, judge_colours(film, truth, labels));
     judge_flicker(film, labels);
-    for (std::size_t i = 0; i < film.size(); ++i) square_error_ += double((film[i] - truth[i]) * (film[i] - truth[i]));
+    judge_error(film, truth);
     ++num_frames_;
 }
 
@@ -142,6 +143,20 @@ void Judge::judge_flicker(Pixels film, Labels labels) {
     film_before_.assign(film.begin(), film.end());
 }
 
+void Judge::judge_error(Pixels film, Pixels truth) {
+    std::vector<int> error(film.size());
+    for (std::size_t i = 0; i < film.size(); ++i) {
+        error[i] = film[i] - truth[i];
+        square_error_ += double(error[i] * error[i]);
+    }
+    if (num_frames_ > 0) {
+        double sum = 0;
+        for (std::size_t i = 0; i < error.size(); ++i) sum += double((error[i] - error_before_[i]) * (error[i] - error_before_[i]));
+        error_changes_.push_back(std::sqrt(sum / double(error.size())) / 255);
+    }
+    error_before_ = std::move(error);
+}
+
 Verdict Judge::verdict() const {
     Verdict verdict{
         .frames = num_frames_, .overlap = overlap_.mean(), .overlap_worst = overlap_.least, .flicker = flicker_.mean(), .flicker_worst = flicker_.most};
@@ -155,11 +170,19 @@ Verdict Judge::verdict() const {
     verdict.colour = figure.mean();
     verdict.colour_worst = figure.most;
     verdict.colour_background = background.mean();
+    verdict.error_changes = error_changes_;
     if (num_frames_ > 0) verdict.psnr = 10 * std::log10(255.0 * 255.0 * double(background_.size()) * double(num_frames_) / square_error_);
     return verdict;
 }
 
-std::vector<std::string> broken(const Verdict& verdict, const Limits& limits) {
+double seam(const Verdict& verdict, std::int64_t length, std::int64_t overlap) {
+    const auto num_frames = verdict.frames + 1;  // with the reference, which is not shown
+    const auto borders = plan::slice_borders(plan::make_slices(num_frames, length, overlap), num_frames);
+    const auto seams = plan::measure_seams(verdict.error_changes, borders);
+    return seams.num_compared == 0 ? kUnknown : seams.figure;
+}
+
+std::vector<std::string> broken(const Verdict& verdict, const Limits& limits, double seam) {
     std::vector<std::string> texts;
     const auto require = [&](bool holds, std::string_view what, double value, std::string_view wanted, double limit) {
         if (!holds) texts.push_back(cat(what, " ", std::isnan(value) ? "could not be judged" : cat("is ", value), "; ", wanted, " ", limit, " is wanted"));
@@ -167,6 +190,7 @@ std::vector<std::string> broken(const Verdict& verdict, const Limits& limits) {
     if (limits.min_overlap) require(verdict.overlap >= *limits.min_overlap, "overlap", verdict.overlap, "at least", *limits.min_overlap);
     if (limits.max_colour) require(verdict.colour <= *limits.max_colour, "colour", verdict.colour, "at most", *limits.max_colour);
     if (limits.max_flicker) require(verdict.flicker <= *limits.max_flicker, "flicker", verdict.flicker, "at most", *limits.max_flicker);
+    if (limits.max_seam) require(seam <= *limits.max_seam, "seam", seam, "at most", *limits.max_seam);
     return texts;
 }
 

@@ -40,10 +40,11 @@ struct Verdict {
     std::vector<std::pair<std::string, double>> colour_parts;  ///< of the figure: mean over frames
     double flicker = kUnknown;                                 ///< change of the still background from frame to frame: mean over pairs of frames
     double flicker_worst = kUnknown;                           ///< of the worst pair
+    std::vector<double> error_changes;                         ///< from frame to frame: root mean square, 0 to 1, of how film less truth changes
     double psnr = kUnknown;                                    ///< dB, of the mean square error over all pixels and frames; infinite for equal films
 };
 
-/// Takes film and truth frame by frame; holds one frame, whatever their number.
+/// Takes film and truth frame by frame; holds two frames, whatever their number.
 class Judge {
   public:
     /// A part is judged in frames that show at least so many pixels of it.
@@ -75,6 +76,7 @@ class Judge {
     [[nodiscard]] std::vector<Colour> judge_colours(Pixels film, Pixels truth, Labels labels);
     void judge_overlap(Pixels film, Pixels truth, const std::vector<Colour>& figure);
     void judge_flicker(Pixels film, Labels labels);
+    void judge_error(Pixels film, Pixels truth);
 
     int width_;
     int height_;
@@ -87,6 +89,8 @@ class Judge {
     std::vector<Tally> colours_;  ///< one a part
     Tally flicker_;
     double square_error_ = 0;
+    std::vector<double> error_changes_;
+    std::vector<int> error_before_;
     std::vector<std::uint8_t> film_before_;
     std::vector<std::uint8_t> still_before_;
 };
@@ -95,9 +99,15 @@ struct Limits {
     std::optional<double> min_overlap;
     std::optional<double> max_colour;
     std::optional<double> max_flicker;
+    std::optional<double> max_seam;
 };
 
-/// One sentence for each limit that the verdict breaks. What could not be judged (NaN) breaks every limit, and a limit that is NaN is broken by all.
-[[nodiscard]] std::vector<std::string> broken(const Verdict& verdict, const Limits& limits);
+/// How much the film's error changes at slice borders over how much it changes inside slices (plan::measure_seams): movement, which the truth shares, does not
+/// count. 1: no seam is measurable. Slices are MimicMotion's, the film's first frame is the clip's frame 1. NaN where the clip is one slice.
+/// Needs 1 <= overlap < length.
+[[nodiscard]] double seam(const Verdict& verdict, std::int64_t length, std::int64_t overlap);
+
+/// One sentence for each limit that verdict and `seam` break. What could not be judged (NaN) breaks every limit, and a limit that is NaN is broken by all.
+[[nodiscard]] std::vector<std::string> broken(const Verdict& verdict, const Limits& limits, double seam = kUnknown);
 
 }  // namespace weft::quality

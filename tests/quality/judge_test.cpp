@@ -86,11 +86,11 @@ Judge make_judge() {
     return {kWidth, kHeight, empty().picture.rgb, parts()};
 }
 
-struct Pair2 {
+struct FilmAndTruth {
     Frame film, truth;
 };
 
-Verdict verdict_of(const std::vector<Pair2>& frames) {
+Verdict verdict_of(const std::vector<FilmAndTruth>& frames) {
     auto judge = make_judge();
     for (const auto& [film, truth] : frames) judge.add(film.picture.rgb, truth.picture.rgb, truth.labels);
     return judge.verdict();
@@ -268,6 +268,27 @@ TEST(Judge, PsnrIsOfTheMeanErrorOverAllFrames) {
     EXPECT_NEAR(verdict_of({{film, figure()}, {figure(), figure()}}).psnr, 10 * std::log10(255.0 * 255 / 4.5), 1e-9);
 }
 
+/// A film that is `error` (of 255) too bright in each frame, of a figure that walks.
+Verdict verdict_with_errors(const std::vector<int>& errors) {
+    std::vector<FilmAndTruth> frames;
+    for (std::size_t i = 0; i < errors.size(); ++i) {
+        FilmAndTruth pair{figure(int(2 + i)), figure(int(2 + i))};
+        for (auto& value : pair.film.picture.rgb) value = std::uint8_t(value + errors[i]);
+        frames.push_back(pair);
+    }
+    return verdict_of(frames);
+}
+
+TEST(Judge, SeamIsHowTheErrorChangesAtBordersOverInside) {
+    // Slices of five frames of the clip with overlap 2 hold frames 1 to 4, 4 to 7: borders from 3 to 4 and from 4 to 5.
+    EXPECT_EQ(seam(verdict_with_errors({0, 1, 2, 3, 4, 5, 6}), 5, 2), 1);  // the walk itself does not count
+    EXPECT_DOUBLE_EQ(seam(verdict_with_errors({0, 1, 2, 5, 8, 9, 10}), 5, 2), 3);
+}
+
+TEST(Judge, SeamOfOneSliceIsUnknown) {
+    EXPECT_TRUE(std::isnan(seam(verdict_with_errors({0, 1, 2}), 8, 4)));
+}
+
 TEST(Judge, NoFrameIsNoVerdict) {
     const auto verdict = verdict_of({});
     EXPECT_TRUE(std::isnan(verdict.overlap) && std::isnan(verdict.colour) && std::isnan(verdict.flicker) && std::isnan(verdict.psnr));
@@ -299,6 +320,12 @@ TEST(Limits, AreBrokenOneByOne) {
     EXPECT_THAT(broken(verdict, {.min_overlap = 0.9, .max_colour = 0.05, .max_flicker = 0.001}),
                 ElementsAre("overlap is 0.8; at least 0.9 is wanted", "flicker is 0.01; at most 0.001 is wanted"));
     EXPECT_THAT(broken(verdict, {.max_colour = 0.04}), ElementsAre("colour is 0.05; at most 0.04 is wanted"));
+}
+
+TEST(Limits, SeamIsOneOfThem) {
+    EXPECT_THAT(broken({}, {.max_seam = 1.1}, 1.0), ElementsAre());
+    EXPECT_THAT(broken({}, {.max_seam = 1.1}, 1.2), ElementsAre("seam is 1.2; at most 1.1 is wanted"));
+    EXPECT_THAT(broken({}, {.max_seam = 1.1}), ElementsAre("seam could not be judged; at most 1.1 is wanted"));
 }
 
 TEST(Limits, UnknownNeverPasses) {

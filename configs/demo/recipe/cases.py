@@ -18,17 +18,20 @@ import figure
 FIRST_FIGURE = 90000  # seeds of figures that training never draws: it seeds its generators with lists
 TEST_FIGURE = 90049
 DEMO_FIGURE = 90020
+OTHERS = range(90060, 90066)
 
 
 def write_png(path, picture):
     """RGB, or one channel."""
-    cv2.imwrite(str(path), picture[..., ::-1] if picture.ndim == 3 else picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    if not cv2.imwrite(str(path), picture[..., ::-1] if picture.ndim == 3 else picture, [cv2.IMWRITE_PNG_COMPRESSION, 9]):
+        raise SystemExit(f"{path}: cannot be written")
 
 
-def draw_person(seed):
-    """A figure by its seed, standing: (body, colours, picture, its pose map)"""
+def draw_person(seed, dress=None):
+    """A figure by its seed, standing: (body, colours, picture, its pose map). `dress`: the seed of other colours."""
     rng = np.random.default_rng(seed)
-    body, colours = figure.random_body(rng), figure.random_colours(rng)
+    body, colours = figure.random_body(rng), figure.random_colours(rng)  # drawn in any case, so that all stand alike
+    colours = colours if dress is None else figure.random_colours(np.random.default_rng(dress))
     calm = figure.place(body, *clips.standing(rng))
     return body, colours, figure.paint(figure.draw_parts(body, calm, 0), colours), figure.draw_pose(figure.points(calm, 0))
 
@@ -56,9 +59,12 @@ def write_case(folder, motion_folder, seed, name, frames, poses=None):
 
 
 def write_demo(folder, seed, frames):
-    """The demo's inputs: person.png, person_pose.png, dance.mkv (lossless)."""
+    """The demo's inputs: person.png, person_pose.png, dance.mkv (lossless), and people/: others who stand as she does."""
     body, _, picture, pose = draw_person(seed)
     write_png(folder / "person.png", picture)
+    (folder / "people").mkdir(exist_ok=True)
+    for k, dress in enumerate(OTHERS):
+        write_png(folder / "people" / f"{k + 1}.png", draw_person(seed, dress)[2])
     write_png(folder / "person_pose.png", pose)
     placed = figure.place(body, *clips.held_out(None, "our_dance", frames))
     raw = b"".join(figure.draw_pose(figure.points(placed, f)).tobytes() for f in range(frames))
@@ -74,6 +80,8 @@ def main():
     parser.add_argument("--figures", type=int, default=8)
     args = parser.parse_args()
     folder = pathlib.Path(args.folder)
+    if args.what == "table" and not args.motion:
+        parser.error("--motion is needed for the table's cases")
     if args.what == "demo":
         write_demo(folder, DEMO_FIGURE, 96)
     elif args.what == "test":

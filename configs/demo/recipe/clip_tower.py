@@ -131,10 +131,10 @@ def main():
         tower.load_state_dict(state["now"])
         average, done = [state["average"][n].clone() for n, _ in tower.named_parameters()], state["steps"]
     opt = torch.optim.AdamW(params, lr=args.rate, betas=(0.9, 0.98), weight_decay=1e-3)
-    rng = np.random.default_rng([args.seed, done])
+    rng, first = np.random.default_rng([args.seed, done]), done
     weight = torch.ones(64)
     weight[57:] = 0.3
-    start, errors, saved = time.time(), [], time.time()
+    start, errors, saved, logged = time.time(), [], time.time(), time.time()
 
     def save():
         names = [n for n, _ in tower.named_parameters()]
@@ -146,7 +146,7 @@ def main():
         if u >= 1:
             break
         for g in opt.param_groups:
-            g["lr"] = args.rate * min(1.0, (done + 1) / 100) * (1 if u < 0.4 else 0.51 + 0.49 * math.cos(math.pi * (u - 0.4) / 0.6))
+            g["lr"] = args.rate * min(1.0, (done - first + 1) / 100) * (1 if u < 0.4 else 0.51 + 0.49 * math.cos(math.pi * (u - 0.4) / 0.6))
         pictures, styles = [], []
         for _ in range(32):
             m, p = motions.sample(rng) if rng.random() < 0.8 else clips.standing(rng)
@@ -168,8 +168,8 @@ def main():
         if done % 100 == 0:
             e = torch.cat(errors).mean(0)
             by = {n: round(float(e[3 * i:3 * i + 3].mean()) * 127.5, 1) for i, n in enumerate(figure.PARTS) if n in ("wall", "floor", "hair", "face", "torso", "r_thigh", "r_shin", "r_shoe", "r_fore")}
-            print(json.dumps({"step": done, "s": round((time.time() - start) / done, 3), "of_255": by, "measures": round(float(e[57:].mean()), 3)}), flush=True)
-            errors = []
+            print(json.dumps({"step": done, "s": round((time.time() - logged) / len(errors), 3), "of_255": by, "measures": round(float(e[57:].mean()), 3)}), flush=True)
+            errors, logged = [], time.time()
         if time.time() - saved > 240:
             save()
             saved = time.time()

@@ -1,7 +1,6 @@
 """Training clips and held-out cases, drawn on the fly from seeds."""
 import pathlib
 
-import cv2
 import numpy as np
 import torch
 
@@ -15,9 +14,9 @@ HELD_OUT = ("wave_hello", "dab", "jesse_end", "our_dance")  # never trained on, 
 
 def style_of(body, colours):
     """What the image tower reads from a picture [64]: the colours of nineteen parts, and seven measures; about -1 to 1."""
-    b, s = body, figure.SIZE / 128
-    measures = [(b["trunk"] / s / 28.4 - 1) * 10, (b["shoulder"] / s / 11.2 - 1) * 5, (b["upper"] / s / 16.1 - 1) * 8, (b["thigh"] / s / 22 - 1) * 8,
-                (b["wide"] - 1) * 6, (b["head_r"] / s / 8.0 - 1) * 8, (b["floor"] - 0.79) * 14]
+    b = body
+    measures = [(b["trunk"] / 28.4 - 1) * 10, (b["shoulder"] / 11.2 - 1) * 5, (b["upper"] / 16.1 - 1) * 8, (b["thigh"] / 22 - 1) * 8, (b["wide"] - 1) * 6,
+                (b["head_r"] / 8.0 - 1) * 8, (b["floor"] - 0.79) * 14]
     return np.concatenate([(colours / 127.5 - 1).reshape(-1), measures]).astype(np.float32)
 
 
@@ -36,7 +35,7 @@ class Motions:
                 self.captured.append((m[b:e], p[b:e]))
 
     def sample(self, rng):
-        """A motion of at least 24 frames."""
+        """A motion of 30 frames."""
         if rng.random() < 0.5:
             return motion.random_motion(rng, 30)
         m, p = self.captured[rng.integers(len(self.captured))]
@@ -45,21 +44,18 @@ class Motions:
         i = t.astype(int)
         u = (t - i)[:, None]
         m, p = m[i] * (1 - u[..., None]) + m[i + 1] * u[..., None], p[i] * (1 - u) + p[i + 1] * u
-        start = rng.integers(0, max(1, len(m) - 30))
+        start = rng.integers(0, len(m) - 30)
         m, p = m[start:start + 30], p[start:start + 30].copy()
         p[:, 0] = (p[:, 0] - p[:, 0].mean()) * min(1.0, 0.35 / max(np.abs(p[:, 0] - p[:, 0].mean()).max(), 1e-6)) + rng.uniform(-0.1, 0.1)
         return m, p
 
     def clip(self, rng):
-        """parts [8, 256, 256], poses [8, 128, 128, 3], body, colours"""
-        while True:
-            m, p = self.sample(rng)
-            if len(m) >= 16:
-                break
+        """parts [FRAMES, 256, 256], poses [FRAMES, 128, 128, 3], body, colours"""
+        m, p = self.sample(rng)
         body, colours = figure.random_body(rng), figure.random_colours(rng)
         step = int(rng.integers(1, 3))
-        start = rng.integers(0, len(m) - 7 * step)
-        frames = [int(rng.integers(len(m)))] + [int(start + step * k) for k in range(7)]
+        start = rng.integers(0, len(m) - (FRAMES - 1) * step)
+        frames = [int(rng.integers(len(m)))] + [int(start + step * k) for k in range(FRAMES - 1)]
         if rng.random() < 0.3:
             frames[1:] = frames[:0:-1]
         drawn = [_frame(m, p, body, colours, f) for f in frames]

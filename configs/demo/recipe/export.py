@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import clip_tower
-import train_unet
 
 PREPROCESSOR = {"crop_size": {"height": 224, "width": 224}, "do_center_crop": True, "do_convert_rgb": True, "do_normalize": True, "do_rescale": True, "do_resize": True,
                 "feature_extractor_type": "CLIPFeatureExtractor", "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_processor_type": "CLIPImageProcessor",
@@ -38,7 +37,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("work")
     parser.add_argument("folder")
-    parser.add_argument("--sigma-min", type=float, default=0.3)
+    parser.add_argument("--sigma-min", type=float, default=2.0)
     parser.add_argument("--sigma-max", type=float, default=80.0)
     args = parser.parse_args()
     work, folder = pathlib.Path(args.work), pathlib.Path(args.folder)

@@ -28,7 +28,7 @@ COLOURS = [(255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0
 
 def random_body(rng):
     """Lengths in pixels of the frame."""
-    height = rng.uniform(66, 76) * SIZE / 128  # leg and trunk
+    height = rng.uniform(66, 76)  # leg and trunk
     arms, legs, wide = rng.uniform(0.92, 1.1), rng.uniform(0.93, 1.07), rng.uniform(0.9, 1.12)
     return {"trunk": height * 0.40, "head": height * 0.165 * rng.uniform(0.95, 1.05), "shoulder": height * 0.155 * rng.uniform(0.9, 1.15), "hip": height * 0.085,
             "upper": height * 0.225 * arms, "fore": height * 0.205 * arms, "thigh": height * 0.31 * legs, "shin": height * 0.29 * legs,
@@ -83,7 +83,7 @@ def place(body, motion, path):
     p["neck"] = p["pelvis"] + v["trunk"] * body["trunk"]
     p["head"] = p["neck"] + v["head"] * body["head"]
     for s in "rl":
-        p[s + "_arm"] = p["neck"] + v[s + "_shoulder"] * body["shoulder"] - 0.0 * v["trunk"]
+        p[s + "_arm"] = p["neck"] + v[s + "_shoulder"] * body["shoulder"]
         p[s + "_elbow"] = p[s + "_arm"] + v[s + "_upper"] * body["upper"]
         p[s + "_wrist"] = p[s + "_elbow"] + v[s + "_fore"] * body["fore"]
         p[s + "_thigh"] = p["pelvis"] + v[s + "_hip"] * body["hip"]
@@ -114,7 +114,7 @@ def points(placed, frame):
 
 
 def _fixed(p):
-    return np.round((np.asarray(p) * _SS - 0.5 + _SS * 0.0) * (1 << _SHIFT)).astype(np.int32)
+    return np.round((np.asarray(p) * _SS - 0.5) * (1 << _SHIFT)).astype(np.int32)
 
 
 def _disc(image, centre, radius, colour):
@@ -134,10 +134,9 @@ def _capsule(image, a, b, ra, rb, colour):
         cv2.fillConvexPoly(image, _fixed([a + across * ra, b + across * rb, b - across * rb, a - across * ra]), colour, cv2.LINE_8, _SHIFT)
 
 
-def draw_parts(body, placed, frame, out=None):
+def draw_parts(body, placed, frame):
     """Part numbers [2 SIZE, 2 SIZE] uint8."""
-    image = np.zeros((SIZE * _SS, SIZE * _SS), np.uint8) if out is None else out
-    image[:] = P["wall"]
+    image = np.full((SIZE * _SS, SIZE * _SS), P["wall"], np.uint8)
     image[int(body["floor"] * SIZE * _SS):] = P["floor"]
     p = {n: q[frame] for n, q in placed.items()}
     w = body["wide"]
@@ -154,7 +153,6 @@ def draw_parts(body, placed, frame, out=None):
     up = up / max(np.hypot(*up), 1e-6)
     _disc(image, head + up * body["head_r"] * 0.28, body["head_r"] * 1.12, P["hair"])
     _capsule(image, p["neck"] + 0.05 * trunk, head, 2.9 * w, 2.9 * w, P["neck"])
-    side = lambda a, b, r: a + (a - b) / max(np.hypot(*(a - b)), 1e-6) * r
     corners = [p["r_arm"], p["l_arm"], p["l_thigh"] + 0.16 * trunk + (p["l_arm"] - p["r_arm"]) * 0.03, p["r_thigh"] + 0.16 * trunk - (p["l_arm"] - p["r_arm"]) * 0.03]
     cv2.fillConvexPoly(image, cv2.convexHull(_fixed(corners)), P["torso"], cv2.LINE_8, _SHIFT)
     for a, b, ra, rb in ((0, 1, 4.4, 4.4), (1, 2, 4.4, 4.6), (2, 3, 4.6, 4.6), (3, 0, 4.6, 4.4)):

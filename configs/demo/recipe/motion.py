@@ -94,17 +94,11 @@ def captured(path, turn=0.0):
     spin = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
     j = {n: p @ spin.T for n, p in j.items()}
     length = lambda a, b: np.linalg.norm(j[a] - j[b], axis=1).mean()
-
-    def bone(a, b, scale=None):
-        v = (j[b] - j[a]) / (scale or length(a, b))
-        return np.stack([v[:, 0], -v[:, 1]], -1)
-
-    wide = length("r_arm", "l_arm") / 2
-    hips = length("r_thigh", "l_thigh") / 2
+    flat = lambda v: np.stack([v[:, 0], -v[:, 1]], -1)
+    bone = lambda a, b: flat((j[b] - j[a]) / length(a, b))
     leg = length("l_thigh", "l_knee") + length("l_knee", "l_ankle")
     # The bases of arms and legs hang on neck and pelvis at various heights in various skeletons; only their sideways part counts.
-    side = {n: (j[n] - j[o]) / w for n, o, w in (("r_arm", "l_arm", 2 * wide), ("l_arm", "r_arm", 2 * wide), ("r_thigh", "l_thigh", 2 * hips), ("l_thigh", "r_thigh", 2 * hips))}
-    flat = lambda v: np.stack([v[:, 0], -v[:, 1]], -1)
+    side = {n: (j[n] - j[o]) / length(n, o) for n, o in (("r_arm", "l_arm"), ("l_arm", "r_arm"), ("r_thigh", "l_thigh"), ("l_thigh", "r_thigh"))}
     middle = 0.5 * (j["r_arm"] + j["l_arm"])
     root = 0.5 * (j["r_thigh"] + j["l_thigh"])
     trunk = (middle - root) / np.linalg.norm(middle - root, axis=1).mean()
@@ -115,13 +109,13 @@ def captured(path, turn=0.0):
     motion = np.stack([flat(trunk), flat(head), flat(side["r_arm"]), bone("r_arm", "r_elbow"), bone("r_elbow", "r_wrist"), flat(side["l_arm"]),
                        bone("l_arm", "l_elbow"), bone("l_elbow", "l_wrist"), flat(side["r_thigh"]), bone("r_thigh", "r_knee"), bone("r_knee", "r_ankle"),
                        flat(side["l_thigh"]), bone("l_thigh", "l_knee"), bone("l_knee", "l_ankle"), face], 1)
-    path = root / leg
+    hips_path = root / leg
     low = np.minimum(j["r_ankle"][:, 1], j["l_ankle"][:, 1]) / leg
     lift = np.maximum(low - np.median(low), 0)  # how far the lower foot is off the ground
     lift[lift < 0.08] = 0
     norm = np.linalg.norm(motion, axis=-1, keepdims=True)
     motion = motion / np.maximum(norm, 1.0)
-    return motion, np.stack([path[:, 0] - path[:, 0].mean(), lift], -1)
+    return motion, np.stack([hips_path[:, 0] - hips_path[:, 0].mean(), lift], -1)
 
 
 def _polar(angle, length=1.0):
@@ -191,12 +185,12 @@ def dance(frames):
     t = np.arange(frames) / FPS
     beat = 2 * np.pi * t / 1.6
     s, c = np.sin(beat), np.cos(beat)
-    phase = np.clip((np.sin(2 * np.pi * t / 6.4) * 2.5), -1, 1) * 0.5 + 0.5  # between two figures of the dance
+    phase = np.clip(np.sin(2 * np.pi * t / 6.4) * 2.5, -1, 1) * 0.5 + 0.5  # between two figures of the dance
     a = {
         "lean": 0.14 * s, "nod": -0.10 * s, "tilt": 0.08 * c, "look": 0.35 * s,
         "r_upper": phase * (2.0 + 0.7 * s) + (1 - phase) * (0.9 + 0.5 * c), "r_fore": phase * (0.5 + 0.5 * c) + (1 - phase) * (1.5 + 0.6 * s),
         "l_upper": phase * (2.0 - 0.7 * s) + (1 - phase) * (0.9 - 0.5 * c), "l_fore": phase * (0.5 - 0.5 * c) + (1 - phase) * (1.5 - 0.6 * s),
-        "r_thigh": 0.16 + 0.30 * np.maximum(s, 0), "r_shin": -0.45 * np.maximum(s, 0), "r_shin_short": -0.18 * np.maximum(s, 0),
-        "l_thigh": 0.16 + 0.30 * np.maximum(-s, 0), "l_shin": -0.45 * np.maximum(-s, 0), "l_shin_short": -0.18 * np.maximum(-s, 0),
+        "r_thigh": 0.16 + 0.50 * np.maximum(s, 0), "r_shin": -0.80 * np.maximum(s, 0), "r_shin_short": -0.18 * np.maximum(s, 0),
+        "l_thigh": 0.16 + 0.50 * np.maximum(-s, 0), "l_shin": -0.80 * np.maximum(-s, 0), "l_shin_short": -0.18 * np.maximum(-s, 0),
     }
-    return from_angles(frames, a), np.stack([0.16 * s, 0.05 * np.abs(c) ** 3 * 0], -1)
+    return from_angles(frames, a), np.stack([0.16 * s, np.zeros(frames)], -1)

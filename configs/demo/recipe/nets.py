@@ -1,7 +1,7 @@
 """The UNet, PoseNet and image tower that are trained: diffusers' and transformers' names and mathematics, written for speed on a CPU.
 
 Differences that do not show: channels last everywhere; the cross attention over one token is to_out(to_v(token)), its norm2, to_q and to_k have no influence and
-keep their start values; the (3, 1, 1) convolutions are matrix products of shifted frames (torch's bf16 Conv3d backward gave NaN on a CPU).
+keep their start values; the (3, 1, 1) convolutions are matrix products of shifted frames (the bf16 Conv3d backward of torch 2.11 gave NaN on a CPU).
 """
 import math
 import pathlib
@@ -87,8 +87,7 @@ class Resnet(nn.Module):
         self.norm1, self.norm2 = Norm(ci, eps, True), Norm(co, eps, True)
         k = (dict(kernel_size=(3, 1, 1), padding=(1, 0, 0)), nn.Conv3d) if temporal else (dict(kernel_size=3, padding=1), nn.Conv2d)
         self.conv1, self.conv2 = k[1](ci, co, **k[0]), k[1](co, co, **k[0])
-        if emb:
-            self.time_emb_proj = nn.Linear(emb, co)
+        self.time_emb_proj = nn.Linear(emb, co)
         if ci != co:
             self.conv_shortcut = nn.Conv2d(ci, co, 1)
         self.temporal = temporal
@@ -181,7 +180,7 @@ class Block(nn.Module):
         self.temporal = temporal
 
     def forward(self, x, token):
-        """x [n, l, c]; token [n or 1.., 1, c-of-context]"""
+        """x [n, l, c], token [n, 1, context]"""
         if self.temporal:
             x = x + self.ff_in(self.norm_in(x))
         x = x + self.attn1(self.norm1(x))

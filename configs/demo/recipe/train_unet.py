@@ -1,12 +1,11 @@
 """Trains UNet and PoseNet. Two processes of one thread each, one gradient sum a step; the schedule follows the clock.
 
-    python train_unet.py WORK --motion DIR --minutes 100 [--from CHECKPOINT] [--ranks 2] [--tower CLIP_CHECKPOINT]
+    python train_unet.py WORK --motion DIR --minutes 100 [--from CHECKPOINT] [--ranks 2] [--tower CLIP_CHECKPOINT] [--sigma LOW MID HIGH]
 """
 import argparse
 import json
 import math
 import os
-import pathlib
 import time
 
 import numpy as np
@@ -22,11 +21,11 @@ UNET = dict(in_channels=32, out_channels=16, block_out_channels=[64, 64, 64], nu
 IDS = (6.0, 127.0, 0.0)  # fps - 1, motion bucket, noise augmentation
 
 
-def sigmas(rng, n):
-    """Stratified: six in ten from the range where the picture is made, four from the range where it is cleaned."""
+def sigmas(rng, n, low, mid, high):
+    """Noise levels, stratified: four in ten from [low, mid], where the picture is cleaned, six from [mid, high], where it is made."""
     u = (np.arange(n) + rng.random(n)) / n
     rng.shuffle(u)
-    low, mid, high = math.log(0.25), math.log(3.0), math.log(100.0)
+    low, mid, high = math.log(low), math.log(mid), math.log(high)
     return np.exp(np.where(u < 0.4, low + (mid - low) * u / 0.4, mid + (high - mid) * (u - 0.4) / 0.6)).astype(np.float32)
 
 
@@ -77,28 +76,27 @@ def main(rank, args):
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(args.port))
     dist.init_process_group("gloo", rank=rank, world_size=args.ranks)
-    torch.manual_seed(0)
+    torch.manual_seed(args.seed)
     unet, pose_net = nets.UNet(UNET), nets.PoseNet(UNET["block_out_channels"][0])
     both = torch.nn.ModuleDict({"unet": unet, "pose_net": pose_net})
     for name, p in both.named_parameters():  # each branch starts as a small correction
         if name.endswith("conv2.weight") or name.endswith("proj_out.weight") or name == "unet.conv_out.weight":
             p.data *= 0.1
-    params = [p for p in both.parameters()]
+    params = list(both.parameters())
     average = [p.data.clone() for p in params]
     opt = torch.optim.AdamW([{"params": [p for p in params if p.dim() > 1], "weight_decay": 1e-3}, {"params": [p for p in params if p.dim() <= 1], "weight_decay": 0.0}],
                             lr=args.rate, betas=(0.9, 0.98), eps=1e-8, fused=False, foreach=True)
     done, before = 0, 0.0
     if args.start:
         state = torch.load(args.start, weights_only=False)
-        both.load_state_dict(state["now"] if "now" in state else state["average"])
+        both.load_state_dict(state["now"])
         average = [state["average"][n].clone() for n, _ in both.named_parameters()]
         done, before = state["steps"], state["minutes"]
-        if "opt" in state:
-            opt.load_state_dict(state["opt"])
+        opt.load_state_dict(state["opt"])
     motions, encoder = clips.Motions(args.motion), clips.Encoder(f"{args.work}/encoder.npz")
     tower = Tower(args.tower) if args.tower else None
     rng = np.random.default_rng([args.seed, rank, done])
-    start, saved, seen, logged = time.time(), time.time(), [], time.time()
+    start, saved, seen, logged, logged_at = time.time(), time.time(), [], time.time(), done
     clock = torch.zeros(1)
     while True:
         clock[0] = (time.time() - start) / 60 / args.minutes
@@ -114,7 +112,7 @@ def main(rank, args):
         batch = list(batch_of(motions, encoder, rng, args.clips, use_tower))
         if use_tower is None:
             batch[3] = batch[3] + torch.from_numpy(rng.normal(size=batch[3].shape).astype(np.float32)) * float(rng.uniform(0, 0.12))
-        sigma, drop = sigmas(rng, args.clips), rng.random(args.clips) < 0.08
+        sigma, drop = sigmas(rng, args.clips, *args.sigma), rng.random(args.clips) < 0.08
         noise = torch.from_numpy(rng.standard_normal(batch[0].shape, dtype=np.float32))
         each = losses(unet, pose_net, batch, sigma, noise, drop)
         opt.zero_grad(set_to_none=True)
@@ -136,12 +134,13 @@ def main(rank, args):
         keep = min(0.999, 1 - 10 / (10 + done))
         torch._foreach_mul_(average, keep)
         torch._foreach_add_(average, [p.data for p in params], alpha=1 - keep)
-        seen += [(float(s), float(e)) for s, e, d in zip(sigma, each.detach(), drop) if not d]
+        if rank == 0:
+            seen += [(float(s), float(e)) for s, e, d in zip(sigma, each.detach(), drop) if not d]
         if rank == 0 and done % 50 == 0:
-            row = {"step": done, "minutes": round(before + (time.time() - start) / 60, 2), "s": round((time.time() - logged) / 50, 3), "rate": rate, "norm": round(norm, 3),
+            row = {"step": done, "minutes": round(before + (time.time() - start) / 60, 2), "s": round((time.time() - logged) / (done - logged_at), 3), "rate": rate, "norm": round(norm, 3),
                    "high": round(float(np.mean([e for s, e in seen if s > 5] or [0])), 5), "low": round(float(np.mean([e for s, e in seen if s <= 5] or [0])), 5)}
             print(json.dumps(row), flush=True)
-            seen, logged = [], time.time()
+            seen, logged, logged_at = [], time.time(), done
         if rank == 0 and (time.time() - saved > 300):
             save(args, both, average, opt, done, before + (time.time() - start) / 60)
             saved = time.time()
@@ -169,6 +168,7 @@ if __name__ == "__main__":
     parser.add_argument("--clips", type=int, default=3)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--hold", type=float, default=0.4)
+    parser.add_argument("--sigma", type=float, nargs=3, default=(1.0, 5.0, 100.0))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--port", type=int, default=29517)
     args = parser.parse_args()
