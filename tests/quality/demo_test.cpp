@@ -25,7 +25,7 @@ constexpr std::int64_t kFrames = 24, kLength = 8, kOverlap = 4;  // as config.to
 const fs::path kCase = WEFT_SOURCE_DIR "/tests/quality/case";
 
 /// configs/demo/README.md has the figures of this case, whole and with each part broken, that these limits lie between.
-const quality::Limits kLimits{.min_overlap = 0.90, .max_colour = 0.07, .max_flicker = 0.008, .max_seam = 1.10};
+const quality::Limits kLimits{.min_overlap = 0.94, .max_colour = 0.05, .max_flicker = 0.007, .max_seam = 1.05};
 
 class DemoModel : public ::testing::Test {
   protected:

@@ -54,6 +54,15 @@ COLUMNS = [("overlap", "IoU", max), ("colour", "colour", min), ("colour_backgrou
            ("seam_pixels", "seam, pixels", min), ("seam_latents", "seam, latents", min), ("psnr", "PSNR, dB", max)]
 
 
+def print_row(name, rows, pick):
+    """`pick` takes the values of a column and its better end (min, max)."""
+    cells = []
+    for key, _, best in COLUMNS:
+        values = [r[key] for r in rows if r.get(key) is not None]
+        cells.append("-" if not values else f"{pick(values, best):.4f}" if pick(values, best) < 0.1 else f"{pick(values, best):.3f}")
+    print(f"| {name} | " + " | ".join(cells) + " |")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("cases")
@@ -71,12 +80,12 @@ def main():
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         rows = list(pool.map(lambda c: judge(args, c), cases))
     print("| case | " + " | ".join(t for _, t, _ in COLUMNS) + " |\n|---" + "|---" * len(COLUMNS) + "|")
-    show = lambda v: "-" if v is None else f"{v:.4f}" if v < 0.1 else f"{v:.3f}"
     for row in rows:
-        print(f"| {row['case']} | " + " | ".join(show(row.get(k)) for k, _, _ in COLUMNS) + " |")
-    values = {k: [r[k] for r in rows if r.get(k) is not None] for k, _, _ in COLUMNS}
-    print("| **mean** | " + " | ".join(show(statistics.mean(v) if v else None) for v in values.values()) + " |")
-    print("| **worst** | " + " | ".join(show((min(values[k]) if best is max else max(values[k])) if values[k] else None) for k, _, best in COLUMNS) + " |")
+        print_row(row["case"], [row], lambda values, _: values[0])
+    for movement in sorted({row["case"].partition("-")[2] for row in rows}):
+        print_row(f"mean of {movement}", [r for r in rows if r["case"].endswith("-" + movement)], lambda values, _: statistics.mean(values))
+    print_row("mean", rows, lambda values, _: statistics.mean(values))
+    print_row("worst film", rows, lambda values, best: min(values) if best is max else max(values))
     if args.json:
         pathlib.Path(args.json).write_text(json.dumps(rows, indent=1) + "\n")
 
