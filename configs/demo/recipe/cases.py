@@ -59,7 +59,7 @@ def write_case(folder, motion_folder, seed, name, frames, poses=None):
 
 
 def write_demo(folder, seed, frames):
-    """The demo's inputs: person.png, person_pose.png, dance.mkv (lossless), and people/: others who stand as she does."""
+    """The demo's inputs: person.png, person_pose.png, dance.mkv (lossless), and people/: others who stand alike."""
     body, _, picture, pose = draw_person(seed)
     write_png(folder / "person.png", picture)
     (folder / "people").mkdir(exist_ok=True)

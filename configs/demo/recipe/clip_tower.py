@@ -15,18 +15,11 @@ import torch.nn.functional as F
 
 import clips
 import figure
+from layers import LayerNorm, attend, linear
 
 CONFIG = dict(hidden_size=96, intermediate_size=384, num_hidden_layers=3, num_attention_heads=4, patch_size=16, image_size=224, projection_dim=64)
 _MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(1, 3, 1, 1)
 _DEVIATION = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(1, 3, 1, 1)
-
-
-def _linear(x, layer):
-    return F.linear(x, layer.weight.to(x.dtype), None if layer.bias is None else layer.bias.to(x.dtype))
-
-
-def _norm(x, layer):
-    return F.layer_norm(x, (x.shape[-1],), layer.weight.to(x.dtype), layer.bias.to(x.dtype), layer.eps)
 
 
 class _Attention(nn.Module):
@@ -36,9 +29,8 @@ class _Attention(nn.Module):
 
     def forward(self, x):
         n, l, c = x.shape
-        q, k, v = (_linear(x, p).view(n, l, CONFIG["num_attention_heads"], -1).transpose(1, 2) for p in (self.q_proj, self.k_proj, self.v_proj))
-        y = (q * (q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).softmax(-1) @ v
-        return _linear(y.transpose(1, 2).reshape(n, l, c), self.out_proj)
+        q, k, v = (linear(x, p).view(n, l, CONFIG["num_attention_heads"], -1).transpose(1, 2) for p in (self.q_proj, self.k_proj, self.v_proj))
+        return linear(attend(q, k, v).transpose(1, 2).reshape(n, l, c), self.out_proj)
 
 
 class _Mlp(nn.Module):
@@ -47,17 +39,17 @@ class _Mlp(nn.Module):
         self.fc1, self.fc2 = nn.Linear(c, m), nn.Linear(m, c)
 
     def forward(self, x):
-        return _linear(F.gelu(_linear(x, self.fc1)), self.fc2)
+        return linear(F.gelu(linear(x, self.fc1)), self.fc2)
 
 
 class _Layer(nn.Module):
     def __init__(self, c, m):
         super().__init__()
-        self.self_attn, self.layer_norm1, self.mlp, self.layer_norm2 = _Attention(c), nn.LayerNorm(c), _Mlp(c, m), nn.LayerNorm(c)
+        self.self_attn, self.layer_norm1, self.mlp, self.layer_norm2 = _Attention(c), LayerNorm(c), _Mlp(c, m), LayerNorm(c)
 
     def forward(self, x):
-        x = x + self.self_attn(_norm(x, self.layer_norm1))
-        return x + self.mlp(_norm(x, self.layer_norm2))
+        x = x + self.self_attn(self.layer_norm1(x))
+        return x + self.mlp(self.layer_norm2(x))
 
 
 class _Embeddings(nn.Module):
@@ -73,9 +65,9 @@ class _Vision(nn.Module):
     def __init__(self, c, m, layers, patch, image):
         super().__init__()
         self.embeddings = _Embeddings(c, patch, (image // patch) ** 2 + 1)
-        self.pre_layrnorm = nn.LayerNorm(c)
+        self.pre_layrnorm = LayerNorm(c)
         self.encoder = nn.ModuleDict({"layers": nn.ModuleList([_Layer(c, m) for _ in range(layers)])})
-        self.post_layernorm = nn.LayerNorm(c)
+        self.post_layernorm = LayerNorm(c)
 
 
 class Tower(nn.Module):
@@ -93,10 +85,10 @@ class Tower(nn.Module):
         tiles = pixels.view(n, 3, g, p, g, p).permute(0, 2, 4, 1, 3, 5).reshape(n, g * g, -1)
         x = F.linear(tiles, v.embeddings.patch_embedding.weight.flatten(1).to(tiles.dtype))
         x = torch.cat([v.embeddings.class_embedding.to(x.dtype).expand(n, 1, c), x], 1) + v.embeddings.position_embedding.weight.to(x.dtype)
-        x = _norm(x, v.pre_layrnorm)
+        x = v.pre_layrnorm(x)
         for layer in v.encoder["layers"]:
             x = layer(x)
-        return _linear(_norm(x[:, 0], v.post_layernorm).float(), self.visual_projection)
+        return linear(v.post_layernorm(x[:, 0]).float(), self.visual_projection)
 
 
 def pixels(pictures):

@@ -7,7 +7,7 @@ import torch
 import figure
 import motion
 
-FRAMES = 8  # of a training clip: the reference, then seven in a row
+FRAMES = 8  # of a training clip: the reference, then seven at steps of one or two
 CAPTURED = {"cmu_12_01_walk": (0.06, 1.0), "jesse_dance": (0.0, 0.7), "jumping": (0.0, 1.0), "jumping_jacks": (0.0, 1.0)}  # file: the part trained on
 HELD_OUT = ("wave_hello", "dab", "jesse_end", "our_dance")  # never trained on, nor are their figures
 

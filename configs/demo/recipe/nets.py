@@ -1,4 +1,4 @@
-"""The UNet, PoseNet and image tower that are trained: diffusers' and transformers' names and mathematics, written for speed on a CPU.
+"""The UNet and PoseNet that are trained: diffusers' names and mathematics, written for speed on a CPU.
 
 Differences that do not show: channels last everywhere; the cross attention over one token is to_out(to_v(token)), its norm2, to_q and to_k have no influence and
 keep their start values; the (3, 1, 1) convolutions are matrix products of shifted frames (the bf16 Conv3d backward of torch 2.11 gave NaN on a CPU).
@@ -10,6 +10,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch.utils import cpp_extension
+
+from layers import LayerNorm, attend, linear
 
 _fused = cpp_extension.load("weft_demo_fused", [str(pathlib.Path(__file__).with_name("fused.cpp"))], extra_cflags=["-O3", "-march=native", "-ffast-math"])
 
@@ -58,10 +60,6 @@ class Norm(nn.Module):
 
     def forward(self, x):
         return _NormSilu.apply(x, self.weight, self.bias, self.eps, self.act)
-
-
-def linear(x, layer):
-    return F.linear(x, layer.weight.to(x.dtype), None if layer.bias is None else layer.bias.to(x.dtype))
 
 
 def conv(x, layer, h, w, stride=1):
@@ -143,8 +141,7 @@ class Attention(nn.Module):
         n, l, c = x.shape
         qkv = F.linear(x, torch.cat([self.to_q.weight, self.to_k.weight, self.to_v.weight]).to(x.dtype)).view(n, l, 3, self.heads, c // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        y = (q * (q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).softmax(-1) @ v  # twice as fast as the fused attention at these sizes
-        return linear(y.transpose(1, 2).reshape(n, l, c), self.to_out[0])
+        return linear(attend(q, k, v).transpose(1, 2).reshape(n, l, c), self.to_out[0])
 
     def token(self, ctx):
         return linear(linear(ctx, self.to_v), self.to_out[0])
@@ -163,11 +160,6 @@ class Feed(nn.Module):
 
     def forward(self, x):
         return linear(_GegluFunction.apply(linear(x, self.net[0].proj)), self.net[2])
-
-
-class LayerNorm(nn.LayerNorm):
-    def forward(self, x):
-        return F.layer_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 
 
 class Block(nn.Module):

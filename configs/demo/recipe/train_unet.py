@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+import clip_tower
 import clips
 import nets
 
@@ -64,7 +65,6 @@ class Tower:
     """The trained image tower as a source of tokens."""
 
     def __init__(self, path):
-        import clip_tower
         self.net, self.pixels = clip_tower.load(path), clip_tower.pixels
 
     def __call__(self, picture):
