@@ -1,4 +1,6 @@
 #include "pipeline/bench.hpp"
+#include "app/bench_scaling.hpp"
+#include "app/bench_units.hpp"
 #include "app/command.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
@@ -27,8 +29,7 @@ struct Arguments {
 int run(const Arguments& arguments) {
     Mistakes mistakes;
     for (const auto& piece : arguments.pieces)
-        if (piece == "units" || piece == "scaling" || piece == "transport")
-            mistakes.add("weft bench", piece, "is not offered by this build", "use encode, pass, step or decode");
+        if (piece == "transport") mistakes.add("weft bench", piece, "is not offered by this build", "use encode, pass, step or decode");
     const auto sides = split(arguments.size, 'x');
     if (sides.size() != 2) mistakes.add("--size", arguments.size, "must be WIDTHxHEIGHT in pixels", "for example 576x1024");
     mistakes.throw_if_any("weft bench cannot go on:");
@@ -57,7 +58,13 @@ void add_bench(CLI::App& root, Actions& actions) {
     command->add_option("--warm-up", arguments->warm_up, "runs that are not counted");
     command->add_option("--repeats", arguments->repeats, "runs that are");
     command->add_option("--json", arguments->json, "also write every figure to this file");
-    actions[command] = [arguments] { return run(*arguments); };
+    const auto scaling = add_bench_scaling(*command);
+    const auto units = add_bench_units(*command);
+    actions[command] = [arguments, scaling, units] {
+        if (const int code = scaling(); code >= 0) return code;
+        if (const int code = units(); code >= 0) return code;
+        return run(*arguments);
+    };
 }
 
 }  // namespace weft::app

@@ -20,6 +20,7 @@ using Actions = std::map<const CLI::App*, Action>;
 void add_generate(CLI::App& root, Actions& actions);
 void add_plan(CLI::App& root, Actions& actions);
 void add_inspect(CLI::App& root, Actions& actions);
+void add_trace(CLI::App& root, Actions& actions);
 void add_bench(CLI::App& root, Actions& actions);
 void add_doctor(CLI::App& root, Actions& actions);
 void add_make_model(CLI::App& root, Actions& actions);

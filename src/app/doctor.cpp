@@ -3,6 +3,7 @@
 #include "base/log.hpp"
 #include "base/settings.hpp"
 #include "base/text.hpp"
+#include "comm/device_transfers.hpp"
 #include "comm/link.hpp"
 #include "device/cuda.hpp"
 #include "device/device.hpp"
@@ -32,6 +33,7 @@ int run() {
     if (count == 0) log::info(cat("GPU       none: ", cuda::why_none()));
     const auto started_by = comm::launcher();
     log::info(cat("MPI       ", comm::mpi_version(), started_by.empty() ? "; no launcher started this process" : cat("; started by ", started_by)));
+    log::info(cat("NCCL      ", comm::nccl_version()));
     return 0;
 }
 

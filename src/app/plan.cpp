@@ -1,4 +1,5 @@
 #include "app/command.hpp"
+#include "app/links.hpp"
 #include "base/error.hpp"
 #include "base/settings.hpp"
 #include "base/text.hpp"
@@ -20,6 +21,8 @@ struct Arguments {
     std::vector<std::string> overrides;
     int ranks = 1;
     std::string memory;
+    LinkArguments links;
+    std::string costs;
 };
 
 int run(const Arguments& arguments) {
@@ -29,8 +32,9 @@ int run(const Arguments& arguments) {
     if (arguments.ranks < 1 || arguments.ranks > most_ranks)
         mistakes.add("--ranks", cat(arguments.ranks), cat("must be from 1 to ", most_ranks), arguments.ranks < 1 ? "try 1" : cat("try ", most_ranks));
     if (!arguments.memory.empty()) mistakes.add("--memory", arguments.memory, "is not offered by this build", "leave it out");
+    const auto links = links_from(arguments.links, arguments.ranks, mistakes);
     mistakes.throw_if_any("weft plan cannot go on:");
-    std::cout << pipeline::preview(settings, arguments.ranks);
+    std::cout << pipeline::preview({.settings = settings, .num_ranks = arguments.ranks, .links = links, .costs = arguments.costs});
     return 0;
 }
 
@@ -43,6 +47,8 @@ void add_plan(CLI::App& root, Actions& actions) {
     command->add_option("--set", arguments->overrides, "table.key=value, in place of the file's; may be repeated");
     command->add_option("--ranks", arguments->ranks, "number of ranks, 1 to 4096");
     command->add_option("--memory", arguments->memory, "size of a card, as 24GiB");
+    add_link_options(*command, arguments->links);
+    command->add_option("--costs", arguments->costs, "times of units, as weft bench units writes them");
     actions[command] = [arguments] { return run(*arguments); };
 }
 

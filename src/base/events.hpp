@@ -24,6 +24,7 @@ class Events {
     /// Appends to `path`. Refuses (exit code 2) when it cannot be opened.
     explicit Events(const std::filesystem::path& path);
     ~Events();
+    [[nodiscard]] bool on() const { return sink_ != nullptr; }
 
     void emit(std::string_view event, std::initializer_list<Field> fields = {}) { emit(event, std::span(fields)); }
     void emit(std::string_view event, std::span<const Field> fields);

@@ -28,7 +28,6 @@ WEFT_NAMES(FamilyName, "mimicmotion", "musepose")
 WEFT_NAMES(Dtype, "auto", "fp32", "fp16", "bf16")
 WEFT_NAMES(Anchor, "blended", "private")
 WEFT_NAMES(LayoutKind, "auto", "whole", "cut", "stages")
-WEFT_NAMES(StageMap, "auto", "folded", "straight")
 WEFT_NAMES(NumericsRule, "fixed", "free")
 WEFT_NAMES(WeightPlace, "auto", "resident", "streamed")
 WEFT_NAMES(DeviceKind, "auto", "cpu", "cuda")
@@ -335,6 +334,16 @@ void check_settings(const Settings& s, Mistakes& mistakes) {
     at_least("device.threads", s.device.threads, 1);
     at_most("device.threads", s.device.threads, 1024);
     at_least("layout.stages", s.layout.stages, 0);
+    const bool staged = s.layout.kind == LayoutKind::stages;
+    if (s.layout.stages > 0 && !staged)
+        mistakes.add("layout.stages", cat(s.layout.stages), "counts only with layout.kind = \"stages\"", "use 0, or name that kind");
+    if (s.layout.map != "auto" && !staged)
+        mistakes.add("layout.map", in_quotes(s.layout.map), "counts only with layout.kind = \"stages\"", "use \"auto\", or name that kind");
+    if (s.layout.map != "auto" && s.layout.map != "folded" && s.layout.map != "straight" && s.layout.map.find('@') == std::string::npos)
+        mistakes.add("layout.map", in_quotes(s.layout.map), "must be \"auto\", \"folded\", \"straight\", or stages and the pieces where they begin",
+                     "for example \"0@0, 1@40\"");
+    if (s.layout.map.find('@') != std::string::npos && s.layout.stages == 0)
+        mistakes.add("layout.stages", "0", "must be the number of stages that layout.map names", "for example 2");
     if (!(s.watchdog.stall_s > 0)) mistakes.add("watchdog.stall_s", number(s.watchdog.stall_s), "must be more than 0 seconds", "30 is usual");
     if (!(s.output.fps >= 0 && s.output.fps <= 1000))
         mistakes.add("output.fps", number(s.output.fps), "must be from 0 to 1000", "0 keeps the film as long as the dance");
@@ -358,10 +367,6 @@ void check_settings(const Settings& s, Mistakes& mistakes) {
 
     not_offered(s.model.family != FamilyName::mimicmotion, "model.family", in_quotes(enum_name(s.model.family)), "use \"mimicmotion\"");
     not_offered(!s.slices.pad, "slices.pad", "false", "it is MusePose's; leave it out");
-    not_offered(s.layout.kind == LayoutKind::cut || s.layout.kind == LayoutKind::stages, "layout.kind", in_quotes(enum_name(s.layout.kind)),
-                "use \"auto\" or \"whole\"");
-    not_offered(s.layout.stages > 1, "layout.stages", cat(s.layout.stages), "use 0");
-    not_offered(s.layout.map != StageMap::automatic, "layout.map", in_quotes(enum_name(s.layout.map)), "use \"auto\"");
     not_offered(s.memory.numerics != NumericsRule::fixed, "memory.numerics", in_quotes(enum_name(s.memory.numerics)), "use \"fixed\"");
     not_offered(s.memory.weights == WeightPlace::streamed, "memory.weights", in_quotes(enum_name(s.memory.weights)), "use \"auto\" or \"resident\"");
 }

@@ -16,7 +16,6 @@ enum class FamilyName { mimicmotion, musepose };
 enum class Dtype { automatic, fp32, fp16, bf16 };
 enum class Anchor { blended, private_ };
 enum class LayoutKind { automatic, whole, cut, stages };
-enum class StageMap { automatic, folded, straight };
 enum class NumericsRule { fixed, free };
 enum class WeightPlace { automatic, resident, streamed };
 enum class DeviceKind { automatic, cpu, cuda };
@@ -64,8 +63,8 @@ struct DecodeSettings {
 
 struct LayoutSettings {
     LayoutKind kind = LayoutKind::automatic;
-    std::int64_t stages = 0;
-    StageMap map = StageMap::automatic;
+    std::int64_t stages = 0;   ///< a group; 0: chosen
+    std::string map = "auto";  ///< of stages: "folded", "straight", or stages and the pieces where they begin, "0@0, 2@13, 1@40"
 };
 
 struct MemorySettings {

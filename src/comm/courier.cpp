@@ -3,6 +3,7 @@
 #include "base/log.hpp"
 #include "base/stop.hpp"
 #include "base/text.hpp"
+#include "comm/nccl_link.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -90,6 +91,7 @@ std::vector<Future> Courier::post(std::vector<Transfer> group) {
         for (auto& transfer : group) {
             ensure(transfer.peer >= 0 && transfer.peer < num_ranks() && transfer.peer != rank_,
                    cat("a transfer with rank ", transfer.peer, ": ", transfer.what));
+            check_device_use(transfer);
             auto future = std::make_shared<Future::State>();
             future->office = office_;
             futures.emplace_back(future);
@@ -102,6 +104,39 @@ std::vector<Future> Courier::post(std::vector<Transfer> group) {
     }
     office_->wake.notify_all();
     return futures;
+}
+
+/// Under the office's mutex.
+void Courier::check_device_use(const Transfer& transfer) {
+    if (transfer.buffer.memory == Buffer::Memory::host) {
+        ensure(transfer.turn < 0 && !transfer.buffer.fence, cat("a host buffer with a turn or a fence: ", transfer.what));
+        return;
+    }
+    ensure(opening_ && opening_->result.on, cat("a device buffer, but device buffers do not travel here: ", transfer.what));
+    ensure(transfer.turn >= 0, cat("a device buffer without a turn: ", transfer.what));
+    ensure(transfer.turn >= first_open_turn_ && turns_.insert(transfer.turn).second, cat("turn ", transfer.turn, " a second time: ", transfer.what));
+    while (turns_.erase(first_open_turn_) > 0) ++first_open_turn_;
+}
+
+DeviceTransfers Courier::use_device_transfers(const DeviceOffer& mine) {
+    ensure(mine.why_not.empty() == (mine.calls != nullptr), "a rank either offers a device or says why not");
+    const auto future = std::make_shared<Future::State>();
+    future->office = office_;
+    const auto opening = std::make_shared<Opening>(Opening{mine, {}, future});
+    {
+        const std::lock_guard lock{office_->mutex};
+        ensure(!opening_ && !leaving_, "transfers between GPUs are asked for once, and before leaving");
+        opening_ = opening;
+    }
+    office_->wake.notify_all();
+    Future{future}.wait();
+    const std::lock_guard lock{office_->mutex};
+    return opening->result;
+}
+
+bool Courier::carries_device() const {
+    const std::lock_guard lock{office_->mutex};
+    return opening_ && opening_->result.on;
 }
 
 void Courier::fail(ExitCode code, const std::string& text) {
@@ -177,7 +212,9 @@ void Courier::run(const std::function<std::unique_ptr<Link>()>& make_link) {
         }
         std::unique_lock lock{office_->mutex};
         if (quit_) break;
-        const auto news = [this] { return !posts_.empty() || quit_ || (failing_ && !reported_ && !sentence_) || (leaving_ && !leave_told_); };
+        const auto news = [this] {
+            return !posts_.empty() || quit_ || (opening_ && device_ == nullptr) || (failing_ && !reported_ && !sentence_) || (leaving_ && !leave_told_);
+        };
         if (closed_)
             office_->wake.wait(lock, [this] { return quit_; });
         else
@@ -191,6 +228,8 @@ void Courier::run(const std::function<std::unique_ptr<Link>()>& make_link) {
 /// Short while something may move, longer the longer it does not: a wait is prolonged by 1 % or so, and a rank that computes for a minute pays little.
 std::chrono::microseconds Courier::pause(double now_s, int waiting) const {
     using namespace std::chrono_literals;
+    if (device_ != nullptr && device_->hurries()) return 50us;
+    if (device_ != nullptr && !device_->agreed()) return 1000us;
     if (in_flight_.empty() && held_sends_.empty()) return leaving_ || reported_ ? 1000us : 20000us;
     const double quiet_s = now_s - moved_s_;
     const std::chrono::microseconds wanted{static_cast<std::int64_t>(1e6 * quiet_s / (waiting > 0 ? 100 : 40))};
@@ -199,6 +238,7 @@ std::chrono::microseconds Courier::pause(double now_s, int waiting) const {
 
 void Courier::turn(double now_s) {
     if (closed_) return;
+    open_device_transfers();
     take_posts(now_s);
     start_what_may(now_s);
     finish(now_s);
@@ -209,6 +249,29 @@ void Courier::turn(double now_s) {
     if (now() >= watch_s_) watch();
     end_job(now());
     if (!closed_) leave_in_order();
+}
+
+void Courier::open_device_transfers() {
+    if (device_ != nullptr) {
+        if (!device_->agreed()) return;
+        const std::lock_guard lock{office_->mutex};
+        if (opening_->future->done) return;
+        opening_->result = *device_->agreed();
+        opening_->offer = {};
+        opening_->future->done = true;
+        office_->bell.notify_all();
+        return;
+    }
+    const auto offer = [this]() -> std::optional<DeviceOffer> {
+        const std::lock_guard lock{office_->mutex};
+        if (!opening_) return {};
+        return opening_->offer;
+    }();
+    if (!offer) return;
+    auto link = std::make_unique<NcclLink>(std::move(link_), *offer);
+    device_ = link.get();
+    link_ = std::move(link);
+    device_->ask(std::exchange(early_letters_, {}));
 }
 
 void Courier::take_posts(double now_s) {
@@ -222,6 +285,11 @@ void Courier::take_posts(double now_s) {
         if (entry.transfer.deadline_s > 0) ++deadlines_;
         moved_s_ = now_s;
         const auto& transfer = entry.transfer;
+        if (transfer.buffer.memory == Buffer::Memory::device) {
+            const auto ticket = device_->start_device(transfer);
+            in_flight_.emplace(ticket, std::move(entry));
+            continue;
+        }
         if (transfer.direction == Transfer::Direction::send) {
             held_sends_[transfer.peer].push_back(std::move(entry));
             continue;
@@ -270,6 +338,7 @@ void Courier::finish(double now_s) {
             }
             if (!entry.future->done) {
                 entry.future->done = true;
+                entry.future->ended_s = std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
                 if (!ended.wrong.empty())
                     entry.future->wrong = cat(transfer.what, sends ? ": sending to " : ": receiving from ",
                                               all_[static_cast<std::size_t>(transfer.peer)].name(), " failed: ", ended.wrong);
@@ -305,6 +374,10 @@ void Courier::tell_all(const std::string& text) {
 void Courier::read_letters(double now_s) {
     while (const auto came = link_->next_letter()) {
         watchman_->heard(came->from, now_s);
+        if (NcclLink::is_own(came->text)) {
+            early_letters_.push_back(*came);
+            continue;
+        }
         const auto json = Json::parse(came->text);
         const auto type = json.at("type").get<std::string>();
         if (type == "beat") {
@@ -354,7 +427,9 @@ void Courier::watch() {
         pulse.tick();
     }
     watch_s_ = now_s + limits.beat_s / 10;
-    const Watchman::Beat mine{pulse.read(), moved_};
+    Watchman::Beat mine{pulse.read(), moved_};
+    if (device_ != nullptr && mine.reading.activity == Pulse::Activity::waiting)
+        if (const auto stands_at = device_->stands_at(); !stands_at.empty()) mine.reading.what += cat("; its ", stands_at);
     if (now_s - beat_s_ >= limits.beat_s && num_ranks() > 1) {
         beat_s_ = now_s;
         const auto text = letter({{"type", "beat"},
@@ -479,6 +554,10 @@ void Courier::drop_all(const std::string& why) {
             for (auto& entry : queue) gone.push_back(std::move(entry));
         in_flight_.clear();
         held_sends_.clear();
+        if (opening_ && !opening_->future->done) {
+            opening_->future->done = true;
+            opening_->future->wrong = cat("opening transfers between GPUs: ", why);
+        }
         for (auto& entry : gone) {
             if (entry.future->done) continue;
             entry.future->done = true;

@@ -1,4 +1,5 @@
 #pragma once
+#include "comm/device_transfers.hpp"
 #include "comm/office.hpp"
 #include "comm/pulse.hpp"
 #include "comm/watchman.hpp"
@@ -9,11 +10,14 @@
 #include <exception>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 #include <unordered_map>
 
 /// The communication thread. Internal to comm.
 namespace weft::comm {
+
+class NcclLink;
 
 /// Runs the communication thread: it makes the link, calls it, and destroys it. The other calls are for other threads, and are quick unless said otherwise.
 class Courier {
@@ -24,6 +28,8 @@ class Courier {
     Courier& operator=(const Courier&) = delete;
 
     std::vector<Future> post(std::vector<Transfer> group);
+    DeviceTransfers use_device_transfers(const DeviceOffer& mine);  ///< returns when all ranks have agreed
+    [[nodiscard]] bool carries_device() const;
     void fail(ExitCode code, const std::string& text);     ///< returns when the job is over
     int leave(int code, std::function<void()> last_word);  ///< returns when all have left, or the job is over
     [[nodiscard]] Traffic traffic() const;
@@ -47,8 +53,17 @@ class Courier {
         double until_s = 0;
     };
 
+    /// What `use_device_transfers` waits for.
+    struct Opening {
+        DeviceOffer offer;
+        DeviceTransfers result;
+        std::shared_ptr<Future::State> future;
+    };
+
+    void check_device_use(const Transfer& transfer);
     void run(const std::function<std::unique_ptr<Link>()>& make_link);
     void turn(double now_s);
+    void open_device_transfers();
     void take_posts(double now_s);
     void start_what_may(double now_s);
     void finish(double now_s);
@@ -86,9 +101,14 @@ class Courier {
     std::optional<int> left_;
     Traffic traffic_;
     Watch watch_;
+    std::shared_ptr<Opening> opening_;  // stays when it is done
+    std::int64_t first_open_turn_ = 0;  // all before it were posted
+    std::set<std::int64_t> turns_;      // posted, beyond it
 
     // The communication thread's own.
     std::unique_ptr<Link> link_;
+    NcclLink* device_ = nullptr;         // link_, once that carries device buffers or is to
+    std::vector<Letter> early_letters_;  // about devices, from ranks that asked before this one
     std::optional<Watchman> watchman_;
     std::unordered_map<int, std::deque<Entry>> held_sends_;  // by peer: not ready yet, or behind one that is not
     std::unordered_map<Link::Ticket, Entry> in_flight_;

@@ -24,8 +24,8 @@ struct Letter {
     std::string text;
 };
 
-/// One way of moving bytes between ranks: solo, threads, MPI, later NCCL. Made, called and destroyed by one thread, the communication thread; nothing here
-/// blocks but `close`.
+/// One way of moving bytes between ranks: solo, threads, MPI, and NCCL over one of them. Made, called and destroyed by one thread, the communication thread;
+/// nothing here blocks but `close`.
 ///
 /// Transfers between two ranks in one direction match in the order in which each side starts them, as NCCL's do. All bodies are unbuffered: a send ends only
 /// when its receive was started, so that memory in flight is bounded and a wrong order cannot pass with small messages.

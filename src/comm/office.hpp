@@ -21,7 +21,8 @@ struct Office {
 struct Future::State {
     std::shared_ptr<Office> office;
     bool done = false;
-    std::string wrong;  ///< "" when it ended well
+    std::string wrong;   ///< "" when it ended well
+    double ended_s = 0;  ///< on the clock of Future::ended_s
 };
 
 /// "rank 3 on node2: text"

@@ -44,6 +44,12 @@ void Future::wait() const {
     wait();  // the request was taken back
 }
 
+double Future::ended_s() const {
+    if (!state_) return 0;
+    const std::lock_guard lock{state_->office->mutex};
+    return state_->ended_s;
+}
+
 bool Future::wait_for(double seconds) const {
     if (!state_) return true;
     auto& office = *state_->office;

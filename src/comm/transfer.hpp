@@ -14,12 +14,19 @@
 /// What is posted to a transport, what it gives back, and how it watches.
 namespace weft::comm {
 
-/// Bytes in host memory that a transfer reads or fills; they live as long as anyone holds the buffer, a transfer in flight included.
-/// Tensors on a GPU are staged through pinned memory by their owner (src/pipeline/staging.hpp), who says by `ready` when the copy has arrived.
+/// Bytes that a transfer reads or fills; they live as long as anyone holds the buffer, a transfer in flight included.
+/// Tensors on a GPU are staged through pinned host memory by their owner (src/pipeline/staging.hpp), or travel as they are where
+/// `Transport::carries_device()` says so.
 struct Buffer {
     std::span<std::byte> bytes;
     std::shared_ptr<void> keeper;
     std::function<bool()> ready;  ///< asked by the communication thread before a send starts; empty: at once
+
+    enum class Memory { host, device };
+    Memory memory = Memory::host;
+    /// Device memory: a CUDA event (what `get()` gives is the cudaEvent_t) that the owner has recorded on its stream behind the last use that comes before
+    /// the transfer: a send's bytes are final, a receive's room may be overwritten. The transfer starts when it has passed; empty: at once.
+    std::shared_ptr<void> fence;
 };
 
 /// Fresh bytes on a 64-byte border.
@@ -33,6 +40,9 @@ struct Transfer {
     Buffer buffer;
     std::string what;       ///< for messages: "step 3, slice 2, conditional: frames 70-74"
     double deadline_s = 0;  ///< from posting to end; 0: none of its own (heartbeats and stall watch find what hangs)
+    /// Device memory only, else -1: the transfer's place among all device transfers of this rank, 0, 1, 2, ... Some order of all messages of the job, in which
+    /// each waits only for smaller ones, gives every rank its turns: those of the messages that it sends or receives. They may be posted in any order.
+    std::int64_t turn = -1;
 };
 
 /// The end of a transfer. Copies share it.
@@ -46,6 +56,9 @@ class Future {
 
     /// Waits at most so long, also while the job stops; true when the transfer has ended well. Throws what failed, but not the request to stop.
     [[nodiscard]] bool wait_for(double seconds) const;
+
+    /// When it ended, as the communication thread saw it: seconds of std::chrono::steady_clock. 0 while it has not, and for one that ended from the start.
+    [[nodiscard]] double ended_s() const;
 
     struct State;
     explicit Future(std::shared_ptr<State> state);

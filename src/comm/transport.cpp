@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <set>
 
 namespace weft::comm {
 
@@ -143,6 +142,17 @@ void Transport::barrier() {
     static_cast<void>(broadcast(""));
 }
 
+DeviceTransfers Transport::use_device_transfers(const DeviceOffer& mine, DeviceWish wish) {
+    if (everyone().size() == 1 && wish == DeviceWish::where_possible) return {false, "none: a lone rank sends nothing"};
+    const Waiting waiting{pulse(), "all ranks, to open transfers between GPUs"};
+    auto result = state_->courier.use_device_transfers(mine);
+    if (!result.on && wish == DeviceWish::required) refuse(cat("transfers between GPUs were asked for, but cannot be. What would be: ", result.reason));
+    return result;
+}
+bool Transport::carries_device() const {
+    return state_->courier.carries_device();
+}
+
 Traffic Transport::traffic() const {
     return state_->courier.traffic();
 }
@@ -160,21 +170,6 @@ void Transport::fail(ExitCode code, const std::string& text) {
 }
 int Transport::leave(int code, std::function<void()> last_word) {
     return state_->courier.leave(code, std::move(last_word));
-}
-
-std::unique_ptr<Transport> open_transport(Watch watch, std::string& reason) {
-    const auto started_by = launcher();
-    if (started_by.empty()) {
-        reason = "alone: no launcher (mpirun, srun) started this process";
-        return std::make_unique<Transport>(make_solo_link, std::move(watch));
-    }
-    auto transport = std::make_unique<Transport>(make_mpi_link, std::move(watch));
-    std::set<std::string> hosts;
-    for (const auto& one : transport->everyone()) hosts.insert(one.host);
-    const auto ranks = transport->everyone().size();
-    reason = cat("MPI (", mpi_version(), "), ", ranks, ranks == 1 ? " rank on " : " ranks on ", hosts.size(), hosts.size() == 1 ? " host" : " hosts",
-                 ", started by ", started_by);
-    return transport;
 }
 
 void together(Transport& transport, const std::function<void()>& work) {

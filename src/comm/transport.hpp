@@ -1,4 +1,5 @@
 #pragma once
+#include "comm/device_transfers.hpp"
 #include "comm/pulse.hpp"
 #include "comm/transfer.hpp"
 
@@ -39,6 +40,11 @@ class Transport {
     [[nodiscard]] std::vector<std::string> gather(const std::string& mine);  ///< at rank 0 all texts by rank; elsewhere none
     [[nodiscard]] std::string broadcast(const std::string& text);            ///< rank 0's text
     void barrier();
+
+    /// Lets buffers in device memory travel between GPUs, if all ranks can; else none does, and the reason says why. All ranks call it together, at most once
+    /// and before the first device buffer is posted; it waits for them. Throws (exit code 2) on all where it is `required` and cannot be.
+    DeviceTransfers use_device_transfers(const DeviceOffer& mine, DeviceWish wish = DeviceWish::where_possible);
+    [[nodiscard]] bool carries_device() const;
 
     [[nodiscard]] Traffic traffic() const;
     [[nodiscard]] Pulse& pulse();

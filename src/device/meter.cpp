@@ -100,7 +100,7 @@ void close_phase(Counts& c) {
 }  // namespace
 
 std::string_view owner_name(Owner owner) {
-    static constexpr std::array<std::string_view, num_owners> names{"other", "weights", "conditioning", "latents", "activations", "frames"};
+    static constexpr std::array<std::string_view, num_owners> names{"other", "weights", "conditioning", "latents", "activations", "slots", "frames"};
     return names.at(static_cast<std::size_t>(owner));
 }
 

@@ -8,8 +8,8 @@
 namespace weft {
 
 /// What bytes are for. The meter counts each owner apart.
-enum class Owner : int { other, weights, conditioning, latents, activations, frames };
-inline constexpr std::size_t num_owners = 6;
+enum class Owner : int { other, weights, conditioning, latents, activations, slots, frames };
+inline constexpr std::size_t num_owners = 7;
 [[nodiscard]] std::string_view owner_name(Owner owner);
 
 /// Bytes that tensors hold on this process's compute device, by owner, with peaks by phase.

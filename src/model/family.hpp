@@ -1,6 +1,7 @@
 #pragma once
+#include "model/pass_layout.hpp"
 #include "model/unit.hpp"
-#include "plan/plan.hpp"
+#include "plan/pass.hpp"
 
 #include <ATen/core/Tensor.h>
 
@@ -25,11 +26,19 @@ class Family {
     /// Latents of some frames of the clip before the first step, [frames, channels, h, w] fp32 on the device. Depends on seed and sizes alone.
     [[nodiscard]] virtual at::Tensor initial_latents(const std::vector<std::int64_t>& frames) = 0;
 
-    virtual void load_denoiser() = 0;
+    /// Loads what the units with true need (by index; one entry a unit), and what every rank needs that runs any of them. The picture must be encoded.
+    virtual void load_denoiser(const std::vector<bool>& wanted) = 0;
+    void load_denoiser() { load_denoiser(std::vector<bool>(units().size(), true)); }
     virtual void drop_denoiser() = 0;
     [[nodiscard]] virtual const Units& units() const = 0;
 
-    /// State in front of the first unit. `latents` [frames of the slice, channels, h, w] fp32, in slot order.
+    /// Pieces of a pass over one slice, and the sizes of what waits between them. Known before anything is loaded.
+    [[nodiscard]] virtual const PassLayout& layout() const = 0;
+
+    /// State for a part of a pass that begins behind the first unit: all but the tensors, which come from where the part before it ran.
+    [[nodiscard]] virtual PassState resume(const plan::Pass& pass) = 0;
+
+    /// State in front of the first unit, which must be loaded. `latents` [frames of the slice, channels, h, w] fp32, in slot order.
     [[nodiscard]] virtual PassState begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) = 0;
 
     /// Prediction behind the last unit, [frames of the slice, channels, h, w] in the network's type: the form in which it travels between ranks.

@@ -12,7 +12,7 @@ namespace weft::model {
 
 /// What follows from the config files alone.
 struct ModelSizes {
-    plan::ModelShape shape;
+    std::int64_t latent_channels = 4;
     /// Elements of the weights that each phase needs at once.
     std::int64_t encode_elements = 0;
     std::int64_t denoise_elements = 0;
@@ -29,6 +29,9 @@ class Model {
     /// File name -> hash of content. Reads every page of the files.
     [[nodiscard]] virtual std::map<std::string, std::string> digests() const = 0;
 
+    /// A pass over a slice of `num_slots` frames, as Family::layout() has it; costs as at `assumed_flops_per_second`.
+    [[nodiscard]] virtual PassLayout pass_layout(const Settings& settings, std::int64_t num_slots, const ComputeDevice& device) const = 0;
+
     /// The family set up for one clip. `maps` gives the clip's pose maps.
     [[nodiscard]] virtual std::unique_ptr<Family> for_clip(const Settings& settings, const plan::Plan& plan, const ComputeDevice& device,
                                                            PoseMaps maps) const = 0;
@@ -40,10 +43,23 @@ class Model {
 /// Sizes of the model at `model.path` from its config files, weights or not; mistakes in them go to `mistakes`.
 [[nodiscard]] ModelSizes sizes_of(const Settings& settings, Mistakes& mistakes);
 
-/// Bytes of the weights that the most demanding phase needs at once, in the types that the settings give on `device`.
-[[nodiscard]] std::int64_t weight_bytes(const ModelSizes& sizes, const Settings& settings, const ComputeDevice& device);
+/// FLOP/s at which plans weigh a pass before anything is measured. Assumptions: a GPU 400e12 in fp16 and bf16, 50e12 in fp32 (TF32 is off); a CPU with one
+/// thread 50e9 in any type. Only the balance between units matters to a plan, so a rate that is wrong everywhere alike changes predicted seconds alone.
+[[nodiscard]] double assumed_flops_per_second(c10::DeviceType kind, c10::ScalarType dtype);
+
+/// The shape of a pass of the model that the settings name, for `weft plan`: from its config files alone (MusePose: the published architecture in fp16,
+/// whatever `kind` and `dtype`), for the network's type and a kind of device that need not be here. `flops_per_second` 0: what is assumed. Mistakes in the
+/// files go to `mistakes`, and the shape is empty then.
+[[nodiscard]] plan::PassShape pass_shape_of(const Settings& settings, std::int64_t num_slots, c10::DeviceType kind, c10::ScalarType dtype,
+                                            double flops_per_second, Mistakes& mistakes);
+
+/// Bytes of the weights that encoding or decoding needs at once, whichever is more, in the types that the settings give on `device`.
+[[nodiscard]] std::int64_t other_weight_bytes(const ModelSizes& sizes, const Settings& settings, const ComputeDevice& device);
 
 /// Chunk sizes by kind of device: the table that design.md section 8 speaks of.
-[[nodiscard]] Chunks chunks_for(const ComputeDevice& device);
+[[nodiscard]] Chunks chunks_for(c10::DeviceType kind);
+[[nodiscard]] inline Chunks chunks_for(const ComputeDevice& device) {
+    return chunks_for(device.torch.type());
+}
 
 }  // namespace weft::model

@@ -1,6 +1,7 @@
 #pragma once
+#include "model/unit_form.hpp"
 #include "model/weights.hpp"
-#include "plan/plan.hpp"
+#include "plan/slices.hpp"
 
 #include <ATen/core/Tensor.h>
 
@@ -12,9 +13,6 @@
 #include <vector>
 
 namespace weft::model {
-
-using plan::Branch;
-inline constexpr int num_branches = 2;
 
 /// How many rows an operation takes at a time. Part of the numerics: how a product is chunked decides how it rounds.
 struct Chunks {
@@ -30,41 +28,53 @@ struct PassState {
     Branch branch = Branch::conditional;
     at::Tensor silu_embedding;      ///< SiLU of time and size embedding, [1, embedding]
     at::Tensor hidden;              ///< [frames, height, width, channels]
+    at::Tensor partial;             ///< inside a unit that is not in place: the frames of its result so far, in a tensor for all; else undefined
     at::Tensor residual;            ///< inside a transformer: what its result is added to; else undefined
     std::vector<at::Tensor> skips;  ///< in the order in which the way down made them
     at::Tensor pose;                ///< added behind conv_in, [frames, height, width, channels]; undefined in the unconditional branch
     Chunks chunks;
 };
 
-/// Which parts of a unit's work depend on each other, and so where it may be chunked or cut.
-enum class Coupling { per_frame, per_pixel, whole };
+/// All frames of the state's slice, by slot.
+[[nodiscard]] inline plan::FrameRange all_slots(const PassState& state) {
+    return {0, state.hidden.size(0)};
+}
 
-/// The smallest splittable piece of a denoiser.
+/// The tensors of a state that a pass may wait in between two pieces, skips apart: `tensor` of plan::Part.
+enum class StateTensor : int { hidden = 0, partial = 1, residual = 2 };
+[[nodiscard]] at::Tensor& tensor_of(PassState& state, StateTensor which);
+
+/// A step of a denoiser, with its weights: the smallest part of it that is loaded by itself. What is cut further are its frames (UnitForm::cuttable).
 class Unit {
   public:
-    Unit(std::string name, Coupling coupling) : name_{std::move(name)}, coupling_{coupling} {}
+    Unit(std::string name, UnitForm form) : name_{std::move(name)}, form_{form} {}
     virtual ~Unit() = default;
     Unit(const Unit&) = delete;
     Unit& operator=(const Unit&) = delete;
 
     /// The published key prefix and the unit's part in it: "down_blocks.0.resnets.1.temporal_res_block".
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
-    [[nodiscard]] Coupling coupling() const noexcept { return coupling_; }
+    [[nodiscard]] const UnitForm& form() const noexcept { return form_; }
 
-    /// Takes the unit's weights. `source` starts at the denoiser's root.
+    /// Takes the unit's weights, whatever other units have. `source` starts at the denoiser's root.
     virtual void bind(const Weights& source) = 0;
 
     /// Computes what follows from the one-token context alone, one [context] vector a branch, and drops the weights that only it needed.
     virtual void set_context(const Weights& /*source*/, const std::array<at::Tensor, num_branches>& /*context*/) {}
 
-    /// Transforms the state in place; work is queued on the current stream.
-    virtual void run(PassState& state) const = 0;
+    /// Computes the frames `slots` of the slice and leaves them in the state; work is queued on the current stream. Calls come in the order of frames, each
+    /// from chunk border to chunk border, counted from frame 0 as Chunks::frames has them; a unit that is not cuttable takes all frames at once. Reads only
+    /// what lay_out (pass_layout.hpp) says stands in front of that piece.
+    virtual void run(PassState& state, plan::FrameRange slots) const = 0;
 
   private:
     std::string name_;
-    Coupling coupling_;
+    UnitForm form_;
 };
 
 using Units = std::vector<std::unique_ptr<Unit>>;
+
+/// Runs all units on all frames.
+void run_all(const Units& units, PassState& state);
 
 }  // namespace weft::model

@@ -12,13 +12,25 @@ std::int64_t KeySpec::elements() const {
     return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>{});
 }
 
+std::int64_t held_bytes(std::span<const KeySpec> keys, std::int64_t element_bytes) {
+    constexpr std::int64_t border = 64;
+    std::int64_t sum = 0;
+    for (const auto& key : keys)
+        if (key.needed && key.elements() > 1) sum += (key.elements() * element_bytes + border - 1) / border * border;
+    return sum;
+}
+
+void KeyLister::add(const std::string& key, at::IntArrayRef shape, bool needed) {
+    if (known_.insert(key).second) keys_.push_back({key, shape.vec(), needed});
+}
+
 at::Tensor KeyLister::load(const std::string& key, at::IntArrayRef shape) {
-    keys_.push_back({key, shape.vec(), true});
+    add(key, shape, true);
     return at::empty(shape, at::TensorOptions{}.device(c10::kMeta).dtype(c10::kFloat));
 }
 
 void KeyLister::expect(const std::string& key, at::IntArrayRef shape) {
-    keys_.push_back({key, shape.vec(), false});
+    add(key, shape, false);
 }
 
 namespace {

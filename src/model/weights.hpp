@@ -2,6 +2,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -47,7 +49,12 @@ struct KeySpec {
     [[nodiscard]] std::int64_t elements() const;
 };
 
-/// Writes down what a network asks for and hands out tensors without data: the one list of keys that inspection, checks and made-up models share.
+/// Bytes that the tensors of these keys hold once a network has taken them, as the meter counts them: each starts on a 64-byte border. Single numbers (mix
+/// factors, scales) are read and not kept. Tensors that are mapped from their file (weight_files.hpp) take as much of the page cache instead.
+[[nodiscard]] std::int64_t held_bytes(std::span<const KeySpec> keys, std::int64_t element_bytes);
+
+/// Writes down what a network asks for, each key once, and hands out tensors without data: the one list of keys that inspection, checks and made-up models
+/// share.
 class KeyLister final : public WeightSource {
   public:
     at::Tensor load(const std::string& key, at::IntArrayRef shape) override;
@@ -56,7 +63,10 @@ class KeyLister final : public WeightSource {
     [[nodiscard]] std::vector<KeySpec> take() { return std::move(keys_); }
 
   private:
+    void add(const std::string& key, at::IntArrayRef shape, bool needed);
+
     std::vector<KeySpec> keys_;
+    std::set<std::string> known_;
 };
 
 /// Seeded noise of the right size for every key: the published architecture without its weights. The values of a key depend on nothing but key and seed.

@@ -1,7 +1,9 @@
 #pragma once
 #include "base/settings.hpp"
+#include "pipeline/unit_times.hpp"
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -38,6 +40,19 @@ struct BenchReport {
 [[nodiscard]] BenchReport run_bench(const BenchRequest& request);
 
 [[nodiscard]] std::string as_table(const BenchReport& report);
+
+/// Times of the denoiser's units on this machine.
+struct UnitReport {
+    std::string what;            ///< device, type, size
+    std::filesystem::path path;  ///< where jobs of this model, size and device look for them
+    UnitTimes times;
+    plan::PassShape modelled;  ///< to compare with
+};
+
+/// Runs whole passes of both branches on a slice of noise: `repeats` after one that does not count; of each unit the least time. Refuses (exit code 2) wrong
+/// settings.
+[[nodiscard]] UnitReport bench_units(const Settings& settings, int repeats);
+[[nodiscard]] std::string as_table(const UnitReport& report);
 [[nodiscard]] std::string as_json(const BenchReport& report);
 
 }  // namespace weft::pipeline

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 namespace weft::pipeline {
 
@@ -65,17 +66,49 @@ at::Tensor guidance_of(const plan::Plan& plan, std::array<double, 2> ends) {
 
 }  // namespace
 
-ClipDenoiser::ClipDenoiser(model::Family& family, const plan::Plan& plan, int rank, at::Tensor latents, std::array<double, 2> guidance, comm::Pulse& pulse)
+ClipDenoiser::ClipDenoiser(model::Family& family, const plan::Plan& plan, int rank, at::Tensor latents, std::array<double, 2> guidance, comm::Pulse& pulse,
+                           Trace& trace, Travel travel)
     : family_{family},
       plan_{plan},
       rank_{rank},
       pulse_{pulse},
+      trace_{trace},
+      travel_{travel},
       kept_{plan.kept(rank)},
       latents_{std::move(latents)},
       guidance_{guidance_of(plan, guidance).to(latents_.device())},
       slot_weights_{plan::slot_weights(static_cast<std::int64_t>(plan.slices.front().frames.size()))} {
-    ensure(latents_.size(0) == plan::count(kept_), "a rank's latents are those that its passes read");
-    for (auto& seconds : unit_seconds_) seconds.resize(static_cast<std::size_t>(plan.num_units));
+    ensure(latents_.size(0) == plan::count(kept_), "a rank's latents are those that it keeps");
+    for (auto& seconds : piece_seconds_) seconds.resize(static_cast<std::size_t>(plan.shape.num_pieces()));
+    make_slots();
+}
+
+void ClipDenoiser::make_slots() {
+    const OwnedBy owner(Owner::slots);
+    const auto options = at::TensorOptions{}.dtype(family_.prediction_type()).device(latents_.device());
+    for (const auto& route : plan_.deal.routes()) {
+        auto& way = ways_.emplace_back();
+        way.rooms = plan::rooms_of(plan_.shape, route);
+        way.slots.resize(way.rooms.size());
+        for (std::size_t room = 0; room < way.rooms.size(); ++room) {
+            const auto& one = way.rooms[room];
+            if (one.to != rank_) continue;
+            const auto size = frame_size(one);
+            for (std::int64_t slot = 0; slot < route.slots; ++slot)
+                way.slots[room].push_back(at::empty({one.slots.size(), size.height, size.width, size.channels}, options));
+            ensure(static_cast<std::int64_t>(way.slots[room].front().nbytes()) == one.bytes, "a room is as large as the plan says");
+        }
+    }
+}
+
+model::FrameSize ClipDenoiser::frame_size(const plan::Room& room) const {
+    const auto& layout = family_.layout();
+    if (room.content == plan::Room::Content::skip) return layout.skips.at(static_cast<std::size_t>(room.item));
+    const auto piece = static_cast<std::size_t>(room.item);
+    const auto& state = plan_.shape.pieces.at(piece).state;
+    const auto part = std::find_if(state.begin(), state.end(), [&](const plan::Part& one) { return one.tensor == room.tensor; });
+    ensure(part != state.end(), "a room for a part of the state that is not there");
+    return layout.state.at(piece).at(static_cast<std::size_t>(part - state.begin()));
 }
 
 void ClipDenoiser::append_rows(std::vector<at::Tensor>& parts, FrameRange frames) const {
@@ -96,59 +129,118 @@ std::int64_t ClipDenoiser::owned_among(const FrameRanges& frames) const {
     return owned;
 }
 
-void ClipDenoiser::compute(const plan::Task& task) {
+model::PassState ClipDenoiser::state_of(const plan::Task& task, std::size_t leg) {
     const auto& pass = task.pass;
-    const auto& slice = plan_.slices.at(static_cast<std::size_t>(pass.slice));
-    const auto what = cat("the pass of ", plan::describe(pass));
-    std::erase_if(predictions_, [](const auto& entry) { return entry.second.awaited == 0; });  // of passes before, sent since
-    auto& seconds = unit_seconds_[static_cast<std::size_t>(pass.branch)];
-    pulse_.working(what, begin_seconds_);
-    model::PassState state;
-    if (task.units.begin == 0) {
-        const Stopwatch watch;
+    if (leg == 0) {
+        const auto& slice = plan_.slices.at(static_cast<std::size_t>(pass.slice));
         std::vector<at::Tensor> slots;
         for (const auto& run : runs_of_slots(slice, {0, plan_.num_latents})) append_rows(slots, {run.frame, run.frame + run.count});
         std::vector<std::int64_t> shown;
         shown.reserve(slice.frames.size());
         for (const auto frame : slice.frames) shown.push_back(plan_.shown(frame));
-        state = family_.begin(pass, at::cat(slots), shown);
-        begin_seconds_ = watch.seconds();
-    } else {
-        auto found = in_flight_.extract(pass);
-        ensure(!found.empty(), "a task goes on with a pass that is not in flight");
-        state = std::move(found.mapped());
+        return family_.begin(pass, at::cat(slots), shown);
     }
-    const auto& units = family_.units();
+    auto state = family_.resume(pass);
+    auto& way = way_of(pass);
+    for (std::size_t room = 0; room < way.rooms.size(); ++room) {
+        const auto& one = way.rooms[room];
+        if (one.to_leg != leg) continue;
+        auto tensor = way.slots[room].at(static_cast<std::size_t>(task.slot));
+        if (one.slots.size() < plan_.shape.num_slots) {  // units know their frames by where they lie in a tensor for all
+            const auto size = frame_size(one);
+            auto whole = at::empty({plan_.shape.num_slots, size.height, size.width, size.channels}, tensor.options());
+            whole.narrow(0, one.slots.begin, one.slots.size()).copy_(tensor);
+            tensor = std::move(whole);
+        }
+        if (one.content == plan::Room::Content::state)
+            model::tensor_of(state, static_cast<model::StateTensor>(one.tensor)) = std::move(tensor);
+        else
+            state.skips.push_back(std::move(tensor));  // rooms of a leg are in the order in which the way down made them
+    }
+    return state;
+}
+
+void ClipDenoiser::compute(const plan::Task& task) {
+    const auto& pass = task.pass;
+    const auto leg = plan_.deal.route(pass.slice, pass.branch).leg_of(task.pieces.begin);
+    const auto what = cat("the pass of ", plan::describe(pass));
+    std::erase_if(predictions_, [](const auto& entry) { return entry.second.awaited == 0; });  // of passes before, sent since
+    auto& seconds = piece_seconds_[static_cast<std::size_t>(pass.branch)];
+    pulse_.working(what, begin_seconds_);
+    model::PassState state;
     {
         const OwnedBy owner(Owner::activations);
-        for (auto unit = task.units.begin; unit < task.units.end; ++unit) {
-            auto& expected = seconds.at(static_cast<std::size_t>(unit));
-            const auto& one = *units.at(static_cast<std::size_t>(unit));
-            pulse_.working(cat(what, ", unit ", one.name()), expected);
-            const Stopwatch watch;
-            one.run(state);
-            expected = watch.seconds();
+        const Stopwatch watch;
+        state = state_of(task, leg);
+        begin_seconds_ = watch.seconds();
+        for (auto piece = task.pieces.begin; piece < task.pieces.end; ++piece) {
+            auto& expected = seconds.at(static_cast<std::size_t>(piece));
+            const auto& one = plan_.shape.pieces.at(static_cast<std::size_t>(piece));
+            const auto& unit = *family_.units().at(static_cast<std::size_t>(one.unit));
+            pulse_.working(cat(what, ", unit ", unit.name()), expected);
+            const auto begin_s = Trace::now();
+            unit.run(state, one.slots);
+            const auto end_s = Trace::now();
+            expected = end_s - begin_s;
+            trace_.add(Trace::Kind::unit, piece, begin_s, end_s);
             stop::here_if_requested();
         }
     }
-    if (task.units.end == static_cast<std::int64_t>(units.size())) {
-        std::vector<std::int64_t> frames = slice.frames;
-        auto rows = family_.finish(state);
-        state = {};
-        if (!std::ranges::is_sorted(frames)) {  // a private anchor: its slot comes first, its number last
-            std::ranges::rotate(frames, frames.begin() + 1);
-            rows = at::cat({rows.narrow(0, 1, rows.size(0) - 1), rows.narrow(0, 0, 1)});
-        }
-        add_prediction(pass, plan::ranges_of(std::move(frames)), std::move(rows));
-    } else {
-        in_flight_.emplace(pass, std::move(state));
-    }
-    if (latents_.is_cuda()) {  // once a pass, so that the stall watch and the events know when it has really ended; the queue is short again soon
+    if (task.pieces.end == plan_.shape.num_pieces())
+        finish(pass, state);
+    else
+        leave(task, leg, state);
+    if (latents_.is_cuda()) {  // once a task, so that the stall watch and the events know when it has really ended; the queue is short again soon
         pulse_.working(cat(what, ", on the GPU"), gpu_seconds_);
         const Stopwatch watch;
         cuda::synchronize();
         gpu_seconds_ = watch.seconds();
     }
+}
+
+void ClipDenoiser::finish(const plan::Pass& pass, model::PassState& state) {
+    auto frames = plan_.slices.at(static_cast<std::size_t>(pass.slice)).frames;
+    auto rows = family_.finish(state);
+    state = {};
+    if (!std::ranges::is_sorted(frames)) {  // a private anchor, whose slot comes first and its number last; a slice around the end of a ring
+        std::vector<std::int64_t> order(frames.size());
+        std::iota(order.begin(), order.end(), 0);
+        std::ranges::sort(order, [&frames](auto a, auto b) { return frames[static_cast<std::size_t>(a)] < frames[static_cast<std::size_t>(b)]; });
+        rows = rows.index_select(0, at::tensor(order, at::TensorOptions{}.dtype(c10::kLong)).to(rows.device()));
+    }
+    add_prediction(pass, plan::ranges_of(std::move(frames)), std::move(rows));
+}
+
+void ClipDenoiser::leave(const plan::Task& task, std::size_t leg, model::PassState& state) {
+    auto& way = way_of(task.pass);
+    // On the stack of skips lie those that this leg made for later ones; or only the one that the unit in its midst takes frame by frame.
+    std::vector<std::int64_t> made;
+    for (const auto& room : way.rooms)
+        if (room.from_leg == leg && room.content == plan::Room::Content::skip && (made.empty() || made.back() != room.item)) made.push_back(room.item);
+    ensure(made.empty() || made.size() == state.skips.size(), "a leg leaves the skips that the plan says");
+    for (std::size_t room = 0; room < way.rooms.size(); ++room) {
+        const auto& one = way.rooms[room];
+        if (one.from_leg != leg) continue;
+        at::Tensor tensor;
+        if (one.content == plan::Room::Content::state)
+            tensor = model::tensor_of(state, static_cast<model::StateTensor>(one.tensor));
+        else
+            tensor = state.skips.at(static_cast<std::size_t>(std::find(made.begin(), made.end(), one.item) - made.begin()));
+        ensure(tensor.defined() && tensor.size(0) == plan_.shape.num_slots, "what a leg leaves is there");
+        tensor = tensor.narrow(0, one.slots.begin, one.slots.size());
+        if (one.to == rank_)
+            way.slots[room].at(static_cast<std::size_t>(task.slot)).copy_(tensor);
+        else
+            leaving_.emplace(std::pair(task.pass, room), tensor);
+    }
+    // A slot may be filled again as soon as the next rank has what leaves here: nothing that leaves lies in one.
+    for (auto& [key, tensor] : leaving_)
+        for (const auto& slots : way.slots)
+            for (const auto& slot : slots)
+                if (tensor.is_alias_of(slot)) {
+                    const OwnedBy owner(Owner::activations);
+                    tensor = tensor.clone();
+                }
 }
 
 void ClipDenoiser::add_prediction(const plan::Pass& pass, FrameRanges frames, at::Tensor rows) {
@@ -178,10 +270,21 @@ at::Tensor ClipDenoiser::blend(std::int64_t step, plan::Branch branch, FrameRang
     return sum.div_(column(weight_sum).to(latents_.device()));
 }
 
+/// The same frames in ranges that blending can hold in the caches of a CPU.
+FrameRanges ClipDenoiser::some_at_a_time(const FrameRanges& frames) const {
+    if (latents_.is_cuda()) return frames;
+    constexpr std::int64_t elements = 1 << 19;
+    const auto most = std::max<std::int64_t>(1, elements / plan_.frame_elements());
+    FrameRanges ranges;
+    for (const auto& range : frames)
+        for (auto begin = range.begin; begin < range.end; begin += most) ranges.push_back({begin, std::min(range.end, begin + most)});
+    return ranges;
+}
+
 void ClipDenoiser::advance(const plan::Advance& advance) {
     pulse_.working(cat("blending step ", advance.step + 1));
     const OwnedBy owner(Owner::latents);
-    for (const auto& frames : advance.frames) {
+    for (const auto& frames : some_at_a_time(advance.frames)) {
         auto prediction = blend(advance.step, plan::Branch::conditional, frames);
         if (plan_.guided) {
             const auto unconditional = blend(advance.step, plan::Branch::unconditional, frames);
@@ -205,28 +308,53 @@ void ClipDenoiser::forget_advanced(const plan::Advance& advance) {
     }
 }
 
+comm::Buffer ClipDenoiser::sent(const plan::Message& message, const at::Tensor& tensor) const {
+    ensure(static_cast<std::int64_t>(tensor.nbytes()) == message.bytes, "a message is as long as the plan says");
+    return by_device(message) ? on_device(tensor) : to_host(tensor);
+}
+
 comm::Buffer ClipDenoiser::pack(const plan::Message& message) {
+    if (message.cargo == plan::Cargo::state || message.cargo == plan::Cargo::skip) {
+        auto found = leaving_.extract({message.pass, message.room});
+        ensure(!found.empty(), "what is sent was left by its leg");
+        return sent(message, found.mapped());
+    }
     const OwnedBy owner(Owner::latents);
-    if (message.cargo != plan::Cargo::prediction) return to_host(gather(message.frames));
+    if (message.cargo != plan::Cargo::prediction) return sent(message, gather(message.frames));
     const auto found = predictions_.find(message.pass);
     ensure(found != predictions_.end(), "a prediction is sent when its pass has run");
     std::vector<at::Tensor> parts;
     for (const auto& range : message.frames)
         for (const auto& run : runs_of(found->second.frames, range)) parts.push_back(found->second.rows.narrow(0, run.row, run.count));
-    return to_host(at::cat(parts));
+    return sent(message, at::cat(parts));
 }
 
 comm::Buffer ClipDenoiser::room(const plan::Message& message) {
-    if (message.cargo == plan::Cargo::saved) return comm::make_buffer(static_cast<std::size_t>(plan::bytes_of(plan_, message)));  // never goes to the device
+    if (message.cargo == plan::Cargo::saved) return comm::make_buffer(static_cast<std::size_t>(message.bytes));  // never goes to the device
+    if (message.cargo == plan::Cargo::state || message.cargo == plan::Cargo::skip) {
+        const auto& slot = way_of(message.pass).slots.at(message.room).at(static_cast<std::size_t>(message.slot));
+        if (by_device(message)) return on_device(slot);
+        return slot.is_cuda() ? room_for(slot.sizes(), slot.scalar_type(), slot.device()) : to_host(slot);
+    }
     const auto type = message.cargo == plan::Cargo::prediction ? family_.prediction_type() : c10::kFloat;
-    auto buffer = room_for({plan::count(message.frames), plan_.latent_channels, plan_.latent_height, plan_.latent_width}, type, latents_.device());
-    ensure(static_cast<std::int64_t>(buffer.bytes.size()) == plan::bytes_of(plan_, message), "a message is as long as the plan says");
+    const std::array<std::int64_t, 4> sizes{plan::count(message.frames), plan_.latent_channels, plan_.latent_height, plan_.latent_width};
+    if (by_device(message)) {
+        const OwnedBy owner(Owner::latents);
+        return on_device(at::empty(sizes, latents_.options().dtype(type)));
+    }
+    auto buffer = room_for(sizes, type, latents_.device());
+    ensure(static_cast<std::int64_t>(buffer.bytes.size()) == message.bytes, "a message is as long as the plan says");
     return buffer;
 }
 
 void ClipDenoiser::take(const plan::Message& message, const comm::Buffer& buffer) {
     const OwnedBy owner(Owner::latents);
-    auto rows = from_host(buffer, latents_.device());
+    if (message.cargo == plan::Cargo::state || message.cargo == plan::Cargo::skip) {
+        if (latents_.is_cuda() && !by_device(message))
+            way_of(message.pass).slots.at(message.room).at(static_cast<std::size_t>(message.slot)).copy_(from_host(buffer, latents_.device()));
+        return;  // elsewhere it was received where it belongs
+    }
+    auto rows = tensor_in(buffer, latents_.device());
     if (message.cargo == plan::Cargo::prediction) {
         add_prediction(message.pass, message.frames, std::move(rows));
         return;

@@ -2,6 +2,8 @@
 #include "comm/pulse.hpp"
 #include "model/family.hpp"
 #include "pipeline/denoiser.hpp"
+#include "pipeline/trace.hpp"
+#include "plan/rooms.hpp"
 
 #include <ATen/core/Tensor.h>
 
@@ -11,12 +13,17 @@
 
 namespace weft::pipeline {
 
-/// This rank's share of the clip: the latents that its passes read, and the predictions that its frames wait for; passes are run by a model family.
+/// How tensors travel from here.
+enum class Travel { host, device };
+
+/// This rank's share of the clip: the latents that its passes read and those that it owns, the predictions that its frames wait for, and the slots of the
+/// routes that come by; units are run by a model family.
 class ClipDenoiser final : public Denoiser {
   public:
     /// `latents` [kept frames, channels, h, w] fp32 on the device, in the order of plan.kept(rank), with the steps before the program's first complete.
-    /// `guidance`: of the first and the last frame, linear between. `pulse` hears of each unit.
-    ClipDenoiser(model::Family& family, const plan::Plan& plan, int rank, at::Tensor latents, std::array<double, 2> guidance, comm::Pulse& pulse);
+    /// `guidance`: of the first and the last frame, linear between. `pulse` hears of each piece, `trace` of its time. Slots are made at once and held.
+    ClipDenoiser(model::Family& family, const plan::Plan& plan, int rank, at::Tensor latents, std::array<double, 2> guidance, comm::Pulse& pulse, Trace& trace,
+                 Travel travel = Travel::host);
 
     void compute(const plan::Task& task) override;
     void advance(const plan::Advance& advance) override;
@@ -37,13 +44,29 @@ class ClipDenoiser final : public Denoiser {
         at::Tensor rows;  ///< [frames, channels, h, w] in the network's type
         std::int64_t awaited = 0;
     };
+    /// What passes leave here, or for others, on one route.
+    struct Way {
+        std::vector<plan::Room> rooms;
+        std::vector<std::vector<at::Tensor>> slots;  ///< by room that ends here, by slot: [the room's slots, height, width, channels]
+    };
 
+    void make_slots();
+    [[nodiscard]] model::FrameSize frame_size(const plan::Room& room) const;
+    [[nodiscard]] Way& way_of(const plan::Pass& pass) { return ways_.at(plan_.deal.route_index(pass.slice, pass.branch)); }
+    /// The state in front of a task's first piece.
+    [[nodiscard]] model::PassState state_of(const plan::Task& task, std::size_t leg);
+    /// Gives away what a task leaves for later legs.
+    void leave(const plan::Task& task, std::size_t leg, model::PassState& state);
+    void finish(const plan::Pass& pass, model::PassState& state);
+    [[nodiscard]] bool by_device(const plan::Message& message) const { return travel_ == Travel::device && plan::for_device(message); }
+    [[nodiscard]] comm::Buffer sent(const plan::Message& message, const at::Tensor& tensor) const;
     [[nodiscard]] std::int64_t owned_among(const plan::FrameRanges& frames) const;
     /// Rows of the kept latents, as views.
     void append_rows(std::vector<at::Tensor>& parts, plan::FrameRange frames) const;
     [[nodiscard]] at::Tensor gather(const plan::FrameRanges& frames) const;
     /// Weighted mean of the slices' predictions for `frames`, [frames, channels, h, w] fp32, summed in slice order.
     [[nodiscard]] at::Tensor blend(std::int64_t step, plan::Branch branch, plan::FrameRange frames) const;
+    [[nodiscard]] plan::FrameRanges some_at_a_time(const plan::FrameRanges& frames) const;
     void add_prediction(const plan::Pass& pass, plan::FrameRanges frames, at::Tensor rows);
     void forget_advanced(const plan::Advance& advance);
 
@@ -51,15 +74,18 @@ class ClipDenoiser final : public Denoiser {
     const plan::Plan& plan_;
     int rank_;
     comm::Pulse& pulse_;
+    Trace& trace_;
+    Travel travel_;
     plan::FrameRanges kept_;
     at::Tensor latents_;
     at::Tensor guidance_;  ///< [latent frames, 1, 1, 1]
     std::vector<float> slot_weights_;
     std::map<plan::Pass, Prediction> predictions_;
-    std::map<plan::Pass, model::PassState> in_flight_;                   ///< passes of which some units are done
-    double begin_seconds_ = 0;                                           ///< of the newest pass's inputs, for the stall watch; 0: not yet known
-    double gpu_seconds_ = 0;                                             ///< the same, of its wait for the GPU
-    std::array<std::vector<double>, model::num_branches> unit_seconds_;  ///< of the newest pass, for the stall watch; 0: not yet known
+    std::vector<Way> ways_;                                               ///< by route
+    std::map<std::pair<plan::Pass, std::size_t>, at::Tensor> leaving_;    ///< (pass, room) -> what a leg has left for another rank, until it is packed
+    double begin_seconds_ = 0;                                            ///< of the newest pass's inputs, for the stall watch; 0: not yet known
+    double gpu_seconds_ = 0;                                              ///< the same, of its wait for the GPU
+    std::array<std::vector<double>, model::num_branches> piece_seconds_;  ///< of the newest pass, for the stall watch; 0: not yet known
 };
 
 }  // namespace weft::pipeline

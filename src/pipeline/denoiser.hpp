@@ -16,9 +16,9 @@ class Denoiser {
 
     /// The bytes of a message that this rank sends; they do not change afterwards.
     [[nodiscard]] virtual comm::Buffer pack(const plan::Message& message) = 0;
-    /// Room for the bytes of a message that this rank will receive, in host memory.
+    /// Room for the bytes of a message that this rank will receive.
     [[nodiscard]] virtual comm::Buffer room(const plan::Message& message) = 0;
-    /// A message has arrived: its frames go where they belong. The buffer may still be read by others.
+    /// A message has arrived: its content goes where it belongs. The buffer may still be read by others.
     virtual void take(const plan::Message& message, const comm::Buffer& buffer) = 0;
 
     /// Latents of some frames that this rank keeps, [frames, channels, h, w] fp32, on the host or on their way to it (Buffer::ready).

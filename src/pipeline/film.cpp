@@ -18,8 +18,10 @@ constexpr std::size_t received_chunks = 4;  // of other ranks, on their way or h
 constexpr const char* ended_early = "the film ended before all its chunks were there";
 }  // namespace
 
-Film::Film(io::VideoWriter& writer, const plan::Plan& plan, const FilmShape& shape, comm::Transport& transport, Events& events, Progress& progress)
-    : writer_{writer}, plan_{plan}, shape_{shape}, transport_{transport}, events_{events}, progress_{progress}, thread_{helper_thread([this] { work(); })} {}
+Film::Film(Write write, const plan::Plan& plan, const FilmShape& shape, comm::Transport& transport, Events& events, Progress& progress)
+    : write_{std::move(write)}, plan_{plan}, shape_{shape}, transport_{transport}, events_{events}, progress_{progress}, thread_{helper_thread([this] {
+          work();
+      })} {}
 
 Film::~Film() {
     {
@@ -78,11 +80,11 @@ void Film::work() noexcept {
                 coming.push_back({std::move(room), std::move(arrived)});
             }
             if (plan_.decoder[static_cast<std::size_t>(chunk)] == plan::writer) {
-                write(chunk, own_chunk(chunk));
+                write_chunk(chunk, own_chunk(chunk));
                 continue;
             }
             wait_for_arrival(coming.front().arrived);
-            write(chunk, coming.front().frames);
+            write_chunk(chunk, coming.front().frames);
             coming.pop_front();
         }
     } catch (...) {
@@ -92,14 +94,14 @@ void Film::work() noexcept {
     }
 }
 
-void Film::write(std::int64_t chunk, const comm::Buffer& frames) {
+void Film::write_chunk(std::int64_t chunk, const comm::Buffer& frames) {
     const Stopwatch watch;
     const auto range = plan_.decode[static_cast<std::size_t>(chunk)];
     const auto bytes = static_cast<std::size_t>(shape_.width) * static_cast<std::size_t>(shape_.height) * 3;
     io::Picture picture{.width = shape_.width, .height = shape_.height, .rgb = std::vector<std::uint8_t>(bytes)};
     for (std::int64_t frame = 0; frame < shape_.shown(range); ++frame, ++written_) {
         std::memcpy(picture.rgb.data(), frames.bytes.data() + static_cast<std::size_t>(frame) * bytes, bytes);
-        writer_.write(picture);
+        write_(picture);
     }
     events_.emit("chunk", {{"first", range.begin},
                            {"frames", range.size()},

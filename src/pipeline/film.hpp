@@ -1,13 +1,14 @@
 #pragma once
 #include "base/events.hpp"
 #include "comm/transport.hpp"
-#include "io/video_writer.hpp"
+#include "io/picture.hpp"
 #include "pipeline/progress.hpp"
 #include "plan/plan.hpp"
 
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -29,7 +30,9 @@ struct FilmShape {
 /// The writer's thread that takes decoded chunks from all ranks in order and encodes them, while the next ones are decoded. Holds a bounded number of chunks.
 class Film {
   public:
-    Film(io::VideoWriter& writer, const plan::Plan& plan, const FilmShape& shape, comm::Transport& transport, Events& events, Progress& progress);
+    /// Called by the thread with each frame in order.
+    using Write = std::function<void(const io::Picture& frame)>;
+    Film(Write write, const plan::Plan& plan, const FilmShape& shape, comm::Transport& transport, Events& events, Progress& progress);
     ~Film();
     Film(const Film&) = delete;
     Film& operator=(const Film&) = delete;
@@ -44,9 +47,9 @@ class Film {
     void work() noexcept;
     [[nodiscard]] comm::Buffer own_chunk(std::int64_t chunk);
     void wait_for_arrival(const comm::Future& arrived);
-    void write(std::int64_t chunk, const comm::Buffer& frames);
+    void write_chunk(std::int64_t chunk, const comm::Buffer& frames);
 
-    io::VideoWriter& writer_;
+    Write write_;
     const plan::Plan& plan_;
     FilmShape shape_;
     comm::Transport& transport_;

@@ -4,12 +4,15 @@
 #include "pipeline/denoiser.hpp"
 #include "pipeline/progress.hpp"
 #include "pipeline/saver.hpp"
+#include "pipeline/trace.hpp"
 #include "plan/plan.hpp"
 
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
+#include <span>
+#include <vector>
 
 namespace weft::pipeline {
 
@@ -18,9 +21,10 @@ namespace weft::pipeline {
 class Interpreter {
   public:
     /// `saver`: of the writer; none on other ranks.
-    Interpreter(Denoiser& denoiser, comm::Transport& transport, const plan::Plan& plan, Saver* saver, Events& events, Progress& progress);
+    Interpreter(Denoiser& denoiser, comm::Transport& transport, const plan::Plan& plan, Saver* saver, Events& events, Progress& progress, Trace& trace);
 
-    /// Ends early with the Error of exit code 75 when a stop was requested.
+    /// Ends early with the Error of exit code 75 when a stop was requested: in front of the next task, or when what it waits for does not come in two seconds.
+    /// Until then it goes on giving others what they need to complete their step.
     void run(const plan::Program& program);
 
     /// Called in front of each task, while the stall watch counts the task as running.
@@ -32,15 +36,31 @@ class Interpreter {
     void execute(const plan::Compute& compute);
     void execute(const plan::Advance& advance);
     void execute(const plan::Send& send);
+    void execute(const plan::Keep& keep);
     void execute(const plan::Save& save);
+    void await(const comm::Future& arrival) const;
+    /// A stop was asked for in front of the first task of `rest`, or within it: of what stands behind it, does what completes steps that this rank has
+    /// computed, and needs nothing that is skipped. Messages of a pair keep their order.
+    void complete_steps(std::span<const plan::Operation> rest);
     /// Forgets the sends that have ended.
     void reap_sends();
+    /// Posts a transfer; one in device memory with its turn.
+    [[nodiscard]] comm::Future post(comm::Transfer::Direction direction, const plan::Message& message, const comm::Buffer& buffer);
+    void trace_transfer(Trace::Kind kind, std::int64_t operation, const plan::Message& message, double posted_s, const comm::Future& future);
 
     struct Arrival {
         plan::Message message;
         comm::Buffer buffer;
         comm::Future future;
         int uses = 1;
+        double posted_s = 0;
+        std::int64_t operation = 0;
+    };
+    struct Departure {
+        plan::Message message;
+        comm::Future future;
+        double posted_s = 0;
+        std::int64_t operation = 0;
     };
     /// The message for one of its uses; it is forgotten with the last.
     [[nodiscard]] Arrival use(std::int64_t number);
@@ -51,9 +71,13 @@ class Interpreter {
     Saver* saver_;
     Events& events_;
     Progress& progress_;
-    std::map<std::int64_t, Arrival> arrivals_;  ///< by number, until nobody needs the bytes any more
-    std::deque<comm::Future> sends_;
-    std::int64_t passes_done_ = 0;
+    Trace& trace_;
+    std::map<std::int64_t, std::int64_t> turns_;  ///< message -> place among those of this rank that may travel in device memory
+    std::map<std::int64_t, Arrival> arrivals_;    ///< by number, until nobody needs the bytes any more
+    std::deque<Departure> sends_;
+    std::map<std::int64_t, std::vector<Saver::Part>> kept_;  ///< by steps done, until they are saved
+    std::int64_t operation_ = 0;                             ///< place in the program
+    std::int64_t tasks_done_ = 0;
     double task_seconds_ = 0;  ///< of the newest task
 };
 

@@ -1,5 +1,6 @@
 #include "pipeline/job.hpp"
 
+#include "base/digest.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/log.hpp"
@@ -21,6 +22,8 @@
 #include "pipeline/rank_report.hpp"
 #include "pipeline/saver.hpp"
 #include "pipeline/staging.hpp"
+#include "pipeline/trace.hpp"
+#include "pipeline/unit_times.hpp"
 #include "topology/placement.hpp"
 
 #include <c10/util/Exception.h>
@@ -31,6 +34,7 @@
 #include <mutex>
 #include <new>
 #include <optional>
+#include <span>
 #include <sstream>
 #include <variant>
 
@@ -48,6 +52,9 @@ struct Job::State {
     std::unique_ptr<model::Model> model;
     std::map<std::string, std::string> weights;  ///< file name -> hash of content
     Inputs inputs;
+    std::string measured;  ///< times of units on rank 0's machine, as its file has them; "" where none were measured
+    Travel travel = Travel::host;
+    Held held;  ///< when denoising ended
     plan::Plan plan;
     std::unique_ptr<model::Family> family;
     std::atomic<std::int64_t> steps_done = 0;
@@ -78,10 +85,14 @@ struct Job::State {
         return {phase_name(), total, [] { return meter::current(); }};
     }
 
-    void prepare();
+    void open_all();
+    void open_device_transfers();
+    [[nodiscard]] plan::PassShape weighed(const plan::PassShape& shape) const;
+    void make_plan();
     void check_budget() const;
     void place();
     void open_run_file(const Numerics& numerics);
+    void share_costs();
     void share_start();
     [[nodiscard]] io::VideoOptions film_options() const;
     [[nodiscard]] bool is_done() const { return run_file->phase() == io::Phase::done && std::filesystem::exists(settings.output.video); }
@@ -97,6 +108,25 @@ namespace {
 std::string output_toml(const Settings& settings) {
     const auto text = to_toml(settings);
     return text.substr(text.find("[output]"));
+}
+
+/// What the plan may count on between these ranks. Rates are assumptions, by kind of transport: NVLink between GPUs of a host, copies through host memory
+/// else, and 10 Gbit/s between hosts.
+plan::Links links_of(const std::vector<comm::Identity>& everyone, Travel travel) {
+    plan::Links links;
+    if (travel == Travel::device) links.local_bytes_s = 300e9;
+    std::vector<std::string> hosts;
+    for (const auto& one : everyone) {
+        const auto found = std::find(hosts.begin(), hosts.end(), one.host);
+        links.host.push_back(static_cast<int>(found - hosts.begin()));
+        if (found == hosts.end()) hosts.push_back(one.host);
+    }
+    return links;
+}
+
+std::string plan_digest(const plan::Plan& plan) {
+    const auto text = plan::to_toml(plan);
+    return hex_digest(std::as_bytes(std::span(text)));
 }
 
 /// Places for the outputs; better known now than after hours.
@@ -132,12 +162,17 @@ Job::Job(const Settings& settings, JobOptions options, comm::Transport& transpor
     : state_{std::make_unique<State>(settings, std::move(options), transport, events)} {
     auto& s = *state_;
     Numerics numerics;
+    comm::together(transport, [&] { s.open_all(); });
+    s.open_device_transfers();
+    s.share_costs();
     comm::together(transport, [&] {
-        s.prepare();
+        s.make_plan();
         s.weights = s.model->digests();
         numerics = make_numerics(s.settings, s.device, s.weights, s.inputs.digest);
     });
-    agree(transport, facts_of_rank(s.settings, numerics));
+    auto facts = facts_of_rank(s.settings, numerics);
+    facts.push_back(cat("the plan (hash) = ", plan_digest(s.plan)));
+    agree(transport, facts);
     s.place();
     comm::together(transport, [&] {
         s.film = s.film_options();
@@ -151,7 +186,7 @@ Job::Job(const Settings& settings, JobOptions options, comm::Transport& transpor
 
 Job::~Job() = default;
 
-void Job::State::prepare() {
+void Job::State::open_all() {
     Mistakes mistakes;
     check_settings(settings, mistakes);
     const bool settings_are_good = mistakes.empty();
@@ -159,23 +194,51 @@ void Job::State::prepare() {
     if (writes()) check_places(settings, mistakes);
     if (!settings_are_good) mistakes.throw_if_any("the job cannot start:");
     device = open_device(settings.device, transport.who().node_rank);
-    const auto dtype = resolve_dtype(settings.model.dtype, device, "model.dtype");
+    static_cast<void>(resolve_dtype(settings.model.dtype, device, "model.dtype"));
     static_cast<void>(resolve_dtype(settings.decode.dtype, device, "decode.dtype"));
     model = model::open_model(settings, mistakes);
     mistakes.throw_if_any("the job cannot start:");
     log::info(cat("device    ", device.description));
+}
 
+/// Whether tensors travel from GPU to GPU; said aloud.
+void Job::State::open_device_transfers() {
+    if (transport.who().size == 1) return;
+    const auto offer = device.is_cuda() ? comm::offer_device(device.torch.index()) : comm::offer_no_device("it computes on its CPU");
+    const auto transfers = transport.use_device_transfers(offer);
+    travel = transfers.on ? Travel::device : Travel::host;
+    if (device.is_cuda() || transfers.on) log::info(cat("tensors   travel ", transfers.reason));
+}
+
+/// The shape with measured costs; as it is where they are of no use.
+plan::PassShape Job::State::weighed(const plan::PassShape& shape) const {
+    try {
+        return with_unit_times(shape, parse_unit_times(measured));
+    } catch (const Error& error) {
+        if (writes()) log::warn(error.what());
+        return shape;
+    }
+}
+
+void Job::State::make_plan() {
     begin("read");
-    auto shape = model->sizes().shape;
-    shape.prediction_bytes = static_cast<std::int64_t>(c10::elementSize(dtype));
-    const auto plan_for = [&](std::int64_t num_poses) { return plan::make_plan(settings, num_poses, shape, transport.who().size); };
-    if (transport.who().size == 1) {
+    const auto num_ranks = transport.who().size;
+    const auto dtype = resolve_dtype(settings.model.dtype, device, "model.dtype");
+    const auto plan_for = [&](std::int64_t num_poses) {
+        auto shape = model->pass_layout(settings, plan::slots_of(settings, num_poses), device).shape;
+        if (!measured.empty()) shape = weighed(shape);
+        const plan::ModelShape model_shape{.latent_channels = model->sizes().latent_channels,
+                                           .prediction_bytes = static_cast<std::int64_t>(c10::elementSize(dtype)),
+                                           .pass = std::move(shape)};
+        return plan::make_plan(settings, num_poses, model_shape, num_ranks, links_of(transport.everyone(), travel));
+    };
+    if (num_ranks == 1) {
         inputs = read_inputs(settings, [](std::int64_t) { return true; });
         plan = plan_for(inputs.num_poses);
-    } else {  // counted first, so that a rank keeps the maps of its own passes only
+    } else {  // counted first, so that a rank keeps the maps of passes that begin here only
         plan = plan_for(count_poses(settings));
         std::vector<bool> read(static_cast<std::size_t>(plan.num_frames));
-        for (const auto& range : plan.kept(rank()))
+        for (const auto& range : plan.read(rank()))
             for (auto frame = range.begin; frame < range.end; ++frame) read[static_cast<std::size_t>(plan.shown(frame))] = true;
         inputs = read_inputs(settings, [&](std::int64_t frame) { return frame < plan.num_frames && read[static_cast<std::size_t>(frame)]; });
         if (inputs.num_poses + 1 != plan.num_frames) fail("the pose clip has changed while it was read");
@@ -183,6 +246,13 @@ void Job::State::prepare() {
     log::info(cat("input     ", inputs.num_poses, " pose frames of ", inputs.pose_width, "x", inputs.pose_height, ", ", plan.slices.size(),
                   plan.slices.size() == 1 ? " slice" : " slices", " of ", plan.slices.front().frames.size(), ", ", plan.steps, " steps, film at ",
                   fixed(inputs.film_fps, 2), " frames a second"));
+    events.emit("plan", {{"ranks", std::int64_t{num_ranks}},
+                         {"layout", plan::layout_text(plan)},
+                         {"slices", plan.num_slices()},
+                         {"passes_a_step", plan.passes_a_step()},
+                         {"units", static_cast<std::int64_t>(plan.shape.units.size())},
+                         {"pieces", plan.shape.num_pieces()},
+                         {"load_bound", plan.deal.load_bound(plan.shape)}});
     check_budget();
 }
 
@@ -202,7 +272,8 @@ void Job::State::place() {
     for (const auto& line : split(topology::table(all), '\n'))
         if (!line.empty()) log::info(line);
     for (const auto& complaint : topology::complaints(all)) log::warn(complaint);
-    log::info(cat("ranks     ", who.size, ", load bound ", fixed(100 * plan.deal.load_bound(plan.pass_cost), 1), " % of the passes"));
+    log::info(cat("layout    ", plan::layout_text(plan)));
+    log::info(cat("ranks     ", who.size, ", load bound ", fixed(100 * plan.deal.load_bound(plan.shape), 1), " %"));
 }
 
 /// Ends the running phase with a line about it, and begins the next.
@@ -227,10 +298,11 @@ void Job::State::begin(const std::string& name) {
 void Job::State::check_budget() const {
     const auto budget = budget_of(settings);
     if (!budget) return;
-    const auto needed = model::weight_bytes(model->sizes(), settings, device) + 2 * plan.latent_bytes();
+    const auto mine = plan::rank_bytes(plan, rank());
+    const auto needed = std::max(model::other_weight_bytes(model->sizes(), settings, device), mine.weights + mine.slots) + 2 * plan.latent_bytes();
     if (needed > *budget)
-        throw Error(ExitCode::does_not_fit, cat("memory.budget = ", in_quotes(settings.memory.budget), ": weights and latents alone need ", human_bytes(needed),
-                                                "; raise the budget to more than that"));
+        throw Error(ExitCode::does_not_fit, cat("memory.budget = ", in_quotes(settings.memory.budget), ": weights, slots and latents alone need ",
+                                                human_bytes(needed), "; raise the budget to more than that"));
 }
 
 void Job::State::open_run_file(const Numerics& numerics) {
@@ -275,6 +347,16 @@ void Job::State::open_run_file(const Numerics& numerics) {
     run_file.emplace(io::RunFile::create(path, header));
 }
 
+/// Costs that were measured on rank 0's machine count for all, so that all make one plan.
+void Job::State::share_costs() {
+    if (transport.speaks()) {
+        const auto path = unit_times_path(settings, device);
+        measured = read_unit_times(path);
+        if (!measured.empty()) log::info(cat("costs     of units as measured: ", path.string()));
+    }
+    if (transport.who().size > 1) measured = transport.broadcast(measured);
+}
+
 void Job::State::share_start() {
     std::istringstream words(transport.broadcast(cat(start.steps_done, " ", start.has_latents, " ", start.is_done)));
     words >> start.steps_done >> start.has_latents >> start.is_done;
@@ -313,6 +395,7 @@ at::Tensor Job::State::kept_latents() {
             for (auto frame = range.begin; frame < range.end; ++frame) shown.push_back(plan.shown(frame));
         return family->initial_latents(shown);
     }
+    if (kept.empty() && !writes()) return family->initial_latents({});
     auto room = room_for({plan::count(kept), plan.latent_channels, plan.latent_height, plan.latent_width}, c10::kFloat, device.torch);
     transport.pulse().waiting("the saved latents");
     if (!writes()) {
@@ -335,7 +418,17 @@ at::Tensor Job::State::kept_latents() {
 /// At the writer: the latents after the last step.
 HostLatents Job::State::denoise() {
     if (start.steps_done == plan.steps) return std::move(saved);
-    if (plan.kept(rank()).empty()) return {};  // more ranks than passes: this one only decodes
+    const auto pieces = plan.deal.pieces_of(rank());
+    const bool traced = transport.broadcast(events.on() ? "traced" : "") == "traced";
+    Trace trace(traced);
+    const auto programs = plan::compile(plan, start.steps_done);
+    if (pieces.empty()) {  // more ranks than passes: this one only decodes
+        if (traced) {
+            trace.begin(transport);
+            emit_traces(gather_traces(trace, transport), plan, programs, events);
+        }
+        return {};
+    }
 
     begin("encode");
     transport.pulse().working("encoding the reference picture");
@@ -344,13 +437,20 @@ HostLatents Job::State::denoise() {
 
     begin("denoise");
     transport.pulse().working("loading the denoiser");
-    family->load_denoiser();
-    ClipDenoiser denoiser(*family, plan, rank(), std::move(latents), settings.sampling.guidance, transport.pulse());
-    const auto program = std::move(plan::compile(plan, start.steps_done).at(static_cast<std::size_t>(rank())));
+    std::vector<bool> wanted(family->units().size());
+    for (const auto& range : pieces)
+        for (auto piece = range.begin; piece < range.end; ++piece)
+            wanted.at(static_cast<std::size_t>(plan.shape.pieces[static_cast<std::size_t>(piece)].unit)) = true;
+    family->load_denoiser(wanted);
+    ClipDenoiser denoiser(*family, plan, rank(), std::move(latents), settings.sampling.guidance, transport.pulse(), trace, travel);
+    const auto& program = programs.at(static_cast<std::size_t>(rank()));
+    if (traced) trace.begin(transport);
     auto shown = progress(std::ranges::count_if(program, [](const auto& operation) { return std::holds_alternative<plan::Compute>(operation); }));
     std::optional<Saver> saver;
-    if (writes()) saver.emplace(*run_file, plan, steps_done, settings.output.save_every_s, events);
-    Interpreter interpreter(denoiser, transport, plan, saver ? &*saver : nullptr, events, shown);
+    if (writes())
+        saver.emplace([this](std::int64_t step, const std::vector<float>& all) { run_file->save(step, all); }, plan, steps_done, settings.output.save_every_s,
+                      events);
+    Interpreter interpreter(denoiser, transport, plan, saver ? &*saver : nullptr, events, shown, trace);
     interpreter.before_task = [this](const plan::Task& task) {
         if (!writes()) steps_done = task.pass.step;
         if (options.before_task) options.before_task(task);
@@ -366,6 +466,8 @@ HostLatents Job::State::denoise() {
         if (unsaved && exit_code_of(error) == ExitCode::stopped) std::rethrow_exception(unsaved);
         throw;
     }
+    if (traced) emit_traces(gather_traces(trace, transport), plan, programs, events);
+    held = {meter::current(Owner::weights), meter::current(Owner::slots)};
     steps_done = plan.steps;
     family->drop_denoiser();
     return finished;
@@ -407,7 +509,7 @@ std::int64_t Job::State::decode(const HostLatents& latents) {
         run_file->set_phase(io::Phase::decode);
         io::VideoWriter writer(settings.output.video, film);
         auto shown = progress(static_cast<std::int64_t>(plan.decode.size()));
-        Film reel(writer, plan, shape, transport, events, shown);
+        Film reel([&writer](const io::Picture& frame) { writer.write(frame); }, plan, shape, transport, events, shown);
         decode_chunks(*family, plan, shape, latents, &reel, transport, device.torch);
         reel.finish();
         frames = writer.finish();
@@ -430,7 +532,7 @@ Report Job::State::run() {
         report.frames = decode(denoise());
     }
     begin("done");
-    for (const auto& rank : gather_reports(transport, events)) {
+    for (const auto& rank : gather_reports(plan, held, transport, events)) {
         report.peak_bytes = std::max(report.peak_bytes, rank.peak_bytes);
         report.peak_resident_bytes = std::max(report.peak_resident_bytes, rank.peak_resident_bytes);
     }

@@ -14,6 +14,9 @@ enum class Kind : int {
     resumed = 3,         ///< latents of the run file, from the writer to the ranks whose passes read them, where a job goes on
     decode_latents = 4,  ///< a chunk's latents, from the writer to the rank that decodes it
     frames = 5,          ///< its frames, [frames, height, width, 3] uint8, back
+    state = static_cast<int>(plan::Cargo::state),
+    skip = static_cast<int>(plan::Cargo::skip),
+    slot = static_cast<int>(plan::Cargo::slot),
 };
 
 [[nodiscard]] constexpr comm::Tag tag(Kind kind, std::int64_t item) {

@@ -5,6 +5,7 @@
 #include "device/cuda.hpp"
 #include "model/model.hpp"
 #include "pipeline/inputs.hpp"
+#include "pipeline/unit_times.hpp"
 #include "plan/plan.hpp"
 
 namespace weft::pipeline {
@@ -18,15 +19,28 @@ Dtype network_dtype(const Settings& settings) {
 }
 }  // namespace
 
-std::string preview(const Settings& settings, int num_ranks) {
+std::string preview(const PreviewRequest& request) {
+    const auto& settings = request.settings;
     Mistakes mistakes;
-    auto sizes = model::sizes_of(settings, mistakes);
+    const auto sizes = model::sizes_of(settings, mistakes);
     mistakes.throw_if_any("weft plan cannot go on:");
     const auto poses = count_poses(settings);
     const auto dtype = network_dtype(settings);
-    sizes.shape.prediction_bytes = dtype == Dtype::fp32 ? 4 : 2;
-    const auto plan = plan::make_plan(settings, poses, sizes.shape, num_ranks);
+    const bool on_gpu = dtype == Dtype::fp16 || settings.device.kind == DeviceKind::cuda;
+    const auto type = dtype == Dtype::fp32 ? c10::kFloat : dtype == Dtype::fp16 ? c10::kHalf : c10::kBFloat16;
+    auto shape = model::pass_shape_of(settings, plan::slots_of(settings, poses), on_gpu ? c10::kCUDA : c10::kCPU, type, 0, mistakes);
+    mistakes.throw_if_any("weft plan cannot go on:");
+    std::string costs = "modelled: FLOPs at the rates that src/model/model.hpp assumes; measure them with weft bench units and give the file by --costs";
+    if (!request.costs.empty()) {
+        const auto text = read_unit_times(request.costs);
+        if (text.empty()) refuse(cat("--costs ", request.costs.string(), ": there is no such file, or it is empty"));
+        shape = with_unit_times(std::move(shape), parse_unit_times(text));
+        costs = cat("measured: ", request.costs.string());
+    }
+    const plan::ModelShape model_shape{.latent_channels = sizes.latent_channels, .prediction_bytes = dtype == Dtype::fp32 ? 4 : 2, .pass = std::move(shape)};
+    const auto plan = plan::make_plan(settings, poses, model_shape, request.num_ranks, request.links);
     std::string text = plan::describe(plan);
+    text += cat("costs     ", costs, "\n");
     text += cat("types     network ", name_of(dtype), settings.model.dtype == Dtype::automatic ? " (what \"auto\" means here)" : "", ", latents fp32\n");
     const auto weights = [&](const char* phase, std::int64_t elements) {
         return cat(" ", phase, " ", human_bytes(2 * elements), " (fp16) or ", human_bytes(4 * elements), " (fp32)");

@@ -9,6 +9,7 @@ Progress::Progress(std::string phase, std::int64_t total, std::function<std::int
     : phase_{std::move(phase)}, total_{total}, memory_{std::move(memory)} {}
 
 void Progress::show(std::int64_t done, std::string_view where) {
+    if (!memory_) return;
     const auto now = Clock::now();
     const auto seconds = std::chrono::duration<double>(now - start_).count();
     std::string line = cat(phase_, "  ", where);

@@ -10,6 +10,9 @@ namespace weft::pipeline {
 /// What a user sees of a running phase: on a terminal one line that is rewritten, elsewhere a plain line every ten seconds.
 class Progress {
   public:
+    /// Shows nothing.
+    Progress() = default;
+
     /// `total` pieces of work are ahead; `memory` gives the bytes in use.
     Progress(std::string phase, std::int64_t total, std::function<std::int64_t()> memory);
 
@@ -19,7 +22,7 @@ class Progress {
   private:
     using Clock = std::chrono::steady_clock;
     std::string phase_;
-    std::int64_t total_;
+    std::int64_t total_ = 0;
     std::function<std::int64_t()> memory_;
     Clock::time_point start_ = Clock::now();
     Clock::time_point last_plain_ = Clock::now();

@@ -23,6 +23,12 @@ constexpr Count counts[] = {
     {"sent_resumed_bytes", &RankReport::resumed_bytes},
     {"sent_decode_bytes", &RankReport::decode_bytes},
     {"sent_frame_bytes", &RankReport::frame_bytes},
+    {"sent_state_bytes", &RankReport::state_bytes},
+    {"sent_skip_bytes", &RankReport::skip_bytes},
+    {"denoise_weight_bytes", &RankReport::denoise_weight_bytes},
+    {"slot_bytes", &RankReport::slot_bytes},
+    {"planned_weight_bytes", &RankReport::planned_weight_bytes},
+    {"planned_slot_bytes", &RankReport::planned_slot_bytes},
 };
 struct Time {
     const char* name;
@@ -48,11 +54,10 @@ RankReport from_line(const std::string& line) {
     for (const auto& time : times) words >> report.*time.value;
     return report;
 }
-}  // namespace
-
-RankReport report_of(const comm::Transport& transport) {
+RankReport report_of(const plan::Plan& plan, const Held& held, const comm::Transport& transport) {
     const auto traffic = transport.traffic();
     const auto sent = [&](Kind kind) { return traffic.of_kind(static_cast<int>(kind)).bytes; };
+    const auto planned = plan::rank_bytes(plan, transport.who().rank);
     RankReport report;
     report.peak_bytes = meter::peak();
     report.peak_resident_bytes = host_memory().peak_resident;
@@ -62,6 +67,12 @@ RankReport report_of(const comm::Transport& transport) {
     report.resumed_bytes = sent(Kind::resumed);
     report.decode_bytes = sent(Kind::decode_latents);
     report.frame_bytes = sent(Kind::frames);
+    report.state_bytes = sent(Kind::state);
+    report.skip_bytes = sent(Kind::skip);
+    report.denoise_weight_bytes = held.weights;
+    report.slot_bytes = held.slots;
+    report.planned_weight_bytes = planned.weights;
+    report.planned_slot_bytes = planned.slots;
     for (const auto& phase : meter::phases()) {
         if (phase.name == "denoise") {
             report.denoise_seconds = phase.seconds;
@@ -71,10 +82,11 @@ RankReport report_of(const comm::Transport& transport) {
     }
     return report;
 }
+}  // namespace
 
-std::vector<RankReport> gather_reports(comm::Transport& transport, Events& events) {
+std::vector<RankReport> gather_reports(const plan::Plan& plan, const Held& held, comm::Transport& transport, Events& events) {
     std::vector<RankReport> reports;
-    for (const auto& line : transport.gather(to_line(report_of(transport)))) {
+    for (const auto& line : transport.gather(to_line(report_of(plan, held, transport)))) {
         const auto& r = reports.emplace_back(from_line(line));
         const auto& who = transport.everyone()[reports.size() - 1];
         std::vector<Events::Field> fields{{"rank", std::int64_t{who.rank}}, {"host", who.host}};

@@ -1,6 +1,7 @@
 #pragma once
 #include "base/events.hpp"
 #include "comm/transport.hpp"
+#include "plan/plan.hpp"
 
 #include <cstdint>
 #include <string>
@@ -18,14 +19,24 @@ struct RankReport {
     std::int64_t resumed_bytes = 0;
     std::int64_t decode_bytes = 0;  ///< latents of chunks
     std::int64_t frame_bytes = 0;
+    std::int64_t state_bytes = 0;  ///< hidden states
+    std::int64_t skip_bytes = 0;
+    std::int64_t denoise_weight_bytes = 0;  ///< held at the end of denoising, as the meter counts
+    std::int64_t slot_bytes = 0;
+    std::int64_t planned_weight_bytes = 0;  ///< the same as the plan counts
+    std::int64_t planned_slot_bytes = 0;
     double denoise_seconds = 0;  ///< wall
     double denoise_cpu_seconds = 0;
     double decode_cpu_seconds = 0;
 };
 
-[[nodiscard]] RankReport report_of(const comm::Transport& transport);
+/// What a rank held at the end of denoising.
+struct Held {
+    std::int64_t weights = 0;
+    std::int64_t slots = 0;
+};
 
 /// All ranks' reports at rank 0, by rank, each an event "rank" there; elsewhere none. All ranks call it.
-std::vector<RankReport> gather_reports(comm::Transport& transport, Events& events);
+std::vector<RankReport> gather_reports(const plan::Plan& plan, const Held& held, comm::Transport& transport, Events& events);
 
 }  // namespace weft::pipeline

@@ -18,8 +18,8 @@ constexpr std::size_t steps_on_their_way = 2;
 constexpr double hurry_s = 2;
 }  // namespace
 
-Saver::Saver(io::RunFile& run_file, const plan::Plan& plan, std::atomic<std::int64_t>& steps_done, double save_every_s, Events& events)
-    : run_file_{run_file},
+Saver::Saver(Write write, const plan::Plan& plan, std::atomic<std::int64_t>& steps_done, double save_every_s, Events& events)
+    : write_{std::move(write)},
       plan_{plan},
       save_every_s_{save_every_s},
       events_{events},
@@ -131,7 +131,7 @@ bool Saver::gather(const Step& step) {
 }
 
 void Saver::save() {
-    run_file_.save(steps_done_, *newest_);
+    write_(steps_done_, *newest_);
     steps_saved_ = steps_done_;
     since_save_.restart();
 }

@@ -2,7 +2,6 @@
 #include "base/events.hpp"
 #include "base/stopwatch.hpp"
 #include "comm/transfer.hpp"
-#include "io/run_file.hpp"
 #include "plan/plan.hpp"
 
 #include <atomic>
@@ -10,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -31,9 +31,12 @@ class Saver {
         comm::Future arrived;
     };
 
+    /// Writes the latents of all frames with so many steps complete to where they are safe.
+    using Write = std::function<void(std::int64_t steps_done, const std::vector<float>& latents)>;
+
     /// `steps_done` steps were complete before the first `add`; the thread counts on from there as steps are gathered. Steps are saved at most once in
     /// `save_every_s`, the last one always.
-    Saver(io::RunFile& run_file, const plan::Plan& plan, std::atomic<std::int64_t>& steps_done, double save_every_s, Events& events);
+    Saver(Write write, const plan::Plan& plan, std::atomic<std::int64_t>& steps_done, double save_every_s, Events& events);
     ~Saver();  ///< drops what is not gathered yet
     Saver(const Saver&) = delete;
     Saver& operator=(const Saver&) = delete;
@@ -60,7 +63,7 @@ class Saver {
     void throw_if_given_up() const;
     void end_thread();
 
-    io::RunFile& run_file_;
+    Write write_;
     const plan::Plan& plan_;
     double save_every_s_;
     Events& events_;

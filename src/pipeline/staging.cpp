@@ -12,11 +12,11 @@
 namespace weft::pipeline {
 
 namespace {
-/// `host` is contiguous in host memory.
-comm::Buffer buffer_of(at::Tensor host) {
+/// `tensor` is contiguous.
+comm::Buffer buffer_of(at::Tensor tensor) {
     comm::Buffer buffer;
-    buffer.bytes = {static_cast<std::byte*>(host.mutable_data_ptr()), host.nbytes()};
-    buffer.keeper = std::make_shared<at::Tensor>(std::move(host));
+    buffer.bytes = {static_cast<std::byte*>(tensor.mutable_data_ptr()), tensor.nbytes()};
+    buffer.keeper = std::make_shared<at::Tensor>(std::move(tensor));
     return buffer;
 }
 
@@ -43,6 +43,21 @@ comm::Buffer to_host(const at::Tensor& tensor) {
 
 comm::Buffer room_for(at::IntArrayRef sizes, c10::ScalarType type, c10::Device device) {
     return buffer_of(empty_on_host(sizes, type, device));
+}
+
+comm::Buffer on_device(at::Tensor tensor) {
+    ensure(tensor.is_contiguous() && tensor.is_cuda(), "a tensor that travels from GPU to GPU is contiguous there");
+    const auto fence = std::make_shared<c10::Event>(c10::DeviceType::CUDA);
+    fence->record(c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).getStream(tensor.device()));
+    auto buffer = buffer_of(std::move(tensor));
+    buffer.memory = comm::Buffer::Memory::device;
+    buffer.fence = std::shared_ptr<void>(fence, fence->eventId());
+    return buffer;
+}
+
+at::Tensor tensor_in(const comm::Buffer& buffer, c10::Device device) {
+    if (buffer.memory == comm::Buffer::Memory::device) return *static_cast<const at::Tensor*>(buffer.keeper.get());
+    return from_host(buffer, device);
 }
 
 at::Tensor from_host(const comm::Buffer& buffer, c10::Device device) {

@@ -15,4 +15,10 @@ namespace weft::pipeline {
 /// What was received in `room_for(...)`, on the device; queued on the current stream there.
 [[nodiscard]] at::Tensor from_host(const comm::Buffer& buffer, c10::Device device);
 
+/// The bytes of a contiguous tensor on a GPU as they are there: final, or free to be overwritten, behind what is queued on the current stream now.
+[[nodiscard]] comm::Buffer on_device(at::Tensor tensor);
+
+/// The tensor of a buffer, wherever it was received.
+[[nodiscard]] at::Tensor tensor_in(const comm::Buffer& buffer, c10::Device device);
+
 }  // namespace weft::pipeline

@@ -22,36 +22,77 @@ std::size_t index(Branch branch) {
 
 }  // namespace
 
-Deal::Deal(std::int64_t num_slices, bool guided, int num_ranks) : ranks_(index(num_slices), std::array<int, 2>{0, 0}), guided_{guided}, num_ranks_{num_ranks} {}
-
-int Deal::rank(std::int64_t slice, Branch branch) const {
-    ensure(guided_ || branch == Branch::conditional, "without guidance only the conditional branch runs");
-    return ranks_.at(index(slice))[index(branch)];
+std::size_t Route::leg_of(std::int64_t piece) const {
+    const auto found = std::find_if(legs.begin(), legs.end(), [piece](const Leg& leg) { return leg.pieces.begin <= piece && piece < leg.pieces.end; });
+    ensure(found != legs.end(), "a route runs every piece");
+    return static_cast<std::size_t>(found - legs.begin());
 }
 
-void Deal::set(std::int64_t slice, Branch branch, int rank) {
-    ensure(rank >= 0 && rank < num_ranks_, "a pass is dealt to one of the ranks");
-    ranks_.at(index(slice))[index(branch)] = rank;
-}
-
-std::vector<std::int64_t> Deal::loads(const BranchCost& cost) const {
-    std::vector<std::int64_t> loads(index(num_ranks_), 0);
-    for (const auto& ranks : ranks_) {
-        if (guided_) loads[index(ranks[index(Branch::unconditional)])] += cost[index(Branch::unconditional)];
-        loads[index(ranks[index(Branch::conditional)])] += cost[index(Branch::conditional)];
+Route route_of(std::vector<Leg> legs, std::int64_t slots) {
+    Route route{{}, slots};
+    for (const auto& leg : legs) {
+        if (leg.pieces.size() == 0) continue;
+        if (!route.legs.empty() && route.legs.back().rank == leg.rank)
+            route.legs.back().pieces.end = leg.pieces.end;
+        else
+            route.legs.push_back(leg);
     }
+    return route;
+}
+
+Deal::Deal(std::int64_t num_slices, bool guided, int num_ranks) : index_(index(num_slices), {0, 0}), guided_{guided}, num_ranks_{num_ranks} {}
+
+std::size_t Deal::route_index(std::int64_t slice, Branch branch) const {
+    ensure(guided_ || branch == Branch::conditional, "without guidance only the conditional branch runs");
+    return index_.at(index(slice))[index(branch)];
+}
+
+void Deal::set(std::int64_t slice, Branch branch, const Route& route) {
+    ensure(!route.legs.empty(), "a pass runs somewhere");
+    for (const auto& leg : route.legs) ensure(leg.rank >= 0 && leg.rank < num_ranks_, "a pass is dealt to some of the ranks");
+    const auto found = std::find(routes_.begin(), routes_.end(), route);
+    index_.at(index(slice))[index(branch)] = static_cast<std::size_t>(found - routes_.begin());
+    if (found == routes_.end()) routes_.push_back(route);
+}
+
+std::vector<Branch> Deal::branches() const {
+    if (guided_) return {Branch::conditional, Branch::unconditional};
+    return {Branch::conditional};
+}
+
+std::vector<std::int64_t> Deal::loads(const PassShape& shape) const {
+    std::vector<std::int64_t> loads(index(num_ranks_), 0);
+    std::vector<std::array<std::int64_t, 2>> passes(routes_.size(), {0, 0});  // by route and branch
+    for (const auto& routes : index_)
+        for (const auto branch : branches()) ++passes[routes[index(branch)]][index(branch)];
+    for (std::size_t r = 0; r < routes_.size(); ++r)
+        for (const auto& leg : routes_[r].legs) {
+            const auto cost = shape.cost(leg.pieces);
+            loads[index(leg.rank)] += passes[r][0] * cost[0] + passes[r][1] * cost[1];
+        }
     return loads;
 }
 
-double Deal::load_bound(const BranchCost& cost) const {
-    const auto each = loads(cost);
+double Deal::load_bound(const PassShape& shape) const {
+    const auto each = loads(shape);
     const auto sum = std::accumulate(each.begin(), each.end(), std::int64_t{0});
     return static_cast<double>(sum) / (static_cast<double>(num_ranks_) * static_cast<double>(*std::max_element(each.begin(), each.end())));
 }
 
-std::int64_t Deal::num_split() const {
-    if (!guided_) return 0;
-    return std::count_if(ranks_.begin(), ranks_.end(), [](const auto& ranks) { return ranks[0] != ranks[1]; });
+std::vector<PieceRange> Deal::pieces_of(int rank) const {
+    std::vector<PieceRange> all;
+    for (const auto& route : routes_)
+        for (const auto& leg : route.legs)
+            if (leg.rank == rank) all.push_back(leg.pieces);
+    std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
+    std::vector<PieceRange> joined;
+    for (const auto& range : all) {
+        if (!joined.empty() && range.begin <= joined.back().end)
+            joined.back().end = std::max(joined.back().end, range.end);
+        else
+            joined.push_back(range);
+    }
+    return joined;
 }
 
 // How whole passes are dealt. Only numbers matter at first: a rank holds `whole` slices, both branches of each, and besides them passes of split slices. Those
@@ -210,7 +251,8 @@ std::vector<std::size_t> order_of(const std::vector<Share>& shares, const std::v
 
 }  // namespace
 
-Deal deal_whole_passes(std::int64_t num_slices, bool guided, const BranchCost& cost, int num_ranks) {
+Deal deal_whole_passes(std::int64_t num_slices, bool guided, const PassShape& shape, int num_ranks) {
+    const auto cost = shape.cost();
     ensure(num_slices >= 1 && num_ranks >= 1 && cost[0] >= 1 && cost[1] >= 1, "dealing needs slices, ranks, and passes that cost something");
     Deal deal(num_slices, guided, num_ranks);
     std::vector<Share> shares;
@@ -229,8 +271,8 @@ Deal deal_whole_passes(std::int64_t num_slices, bool guided, const BranchCost& c
 
     std::int64_t slice = 0;
     const auto deal_next = [&](int unconditional, int conditional) {
-        if (guided) deal.set(slice, Branch::unconditional, unconditional);
-        deal.set(slice++, Branch::conditional, conditional);
+        if (guided) deal.set(slice, Branch::unconditional, unconditional, shape.num_pieces());
+        deal.set(slice++, Branch::conditional, conditional, shape.num_pieces());
     };
     for (const auto mine : order) {
         for (std::int64_t i = 0; i < shares[mine].whole; ++i) deal_next(rank_of[mine], rank_of[mine]);

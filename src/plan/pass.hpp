@@ -1,4 +1,6 @@
 #pragma once
+#include "plan/shape.hpp"
+
 #include <cstdint>
 #include <string>
 
@@ -14,18 +16,12 @@ struct Pass {
     [[nodiscard]] auto operator<=>(const Pass&) const = default;
 };
 
-/// Half open, over the denoiser's units in running order.
-struct UnitRange {
-    std::int64_t begin = 0;
-    std::int64_t end = 0;
-    [[nodiscard]] bool operator==(const UnitRange&) const = default;
-};
-
-/// The one currency of the plan: some units of a pass, on a rank.
+/// The one currency of the plan: some pieces of a pass, on a rank.
 struct Task {
     Pass pass;
-    UnitRange units;
+    PieceRange pieces;
     int rank = 0;
+    std::int64_t slot = 0;  ///< of its route, which the pass holds from its first piece to its last
 };
 
 /// "step 4, slice 2, conditional": steps and slices counted from 1, as people do.

@@ -2,7 +2,11 @@
 
 #include "base/error.hpp"
 
+#include "plan/layout.hpp"
+#include "plan/rooms.hpp"
+
 #include <algorithm>
+#include <set>
 
 namespace weft::plan {
 
@@ -12,47 +16,78 @@ bool covers(const Slice& slice, std::int64_t latent) {
 }
 }  // namespace
 
-Plan make_plan(const Settings& settings, std::int64_t num_poses, const ModelShape& shape, int num_ranks) {
+std::int64_t slots_of(const Settings& settings, std::int64_t num_poses) {
+    return std::min(settings.slices.length, num_poses + 1);
+}
+
+Plan make_plan(const Settings& settings, std::int64_t num_poses, const ModelShape& shape, int num_ranks, const Links& links) {
+    const auto num_frames = num_poses + 1;
+    auto num_latents = num_frames;
+    auto slices = make_slices(num_frames, settings.slices.length, settings.slices.overlap);
+    if (settings.slices.anchor == Anchor::private_) {
+        slices = with_private_anchors(std::move(slices), num_frames);
+        num_latents += static_cast<std::int64_t>(slices.size()) - 1;
+    }
+    return make_plan(settings, std::move(slices), num_frames, num_latents, shape, num_ranks, links);
+}
+
+Plan make_plan(const Settings& settings, Slices slices, std::int64_t num_frames, std::int64_t num_latents, const ModelShape& shape, int num_ranks,
+               const Links& links) {
     Plan plan;
-    plan.num_frames = num_poses + 1;
+    plan.num_frames = num_frames;
+    plan.num_latents = num_latents;
     plan.latent_channels = shape.latent_channels;
     plan.latent_height = settings.video.height / 8;
     plan.latent_width = settings.video.width / 8;
     plan.prediction_bytes = shape.prediction_bytes;
-    plan.slices = make_slices(plan.num_frames, settings.slices.length, settings.slices.overlap);
-    plan.num_latents = plan.num_frames;
-    if (settings.slices.anchor == Anchor::private_) {
-        plan.slices = with_private_anchors(std::move(plan.slices), plan.num_frames);
-        plan.num_latents += static_cast<std::int64_t>(plan.slices.size()) - 1;
-    }
+    plan.slices = std::move(slices);
     plan.guided = std::max(settings.sampling.guidance[0], settings.sampling.guidance[1]) > 1.0;
     plan.steps = settings.sampling.steps;
-    plan.num_units = shape.num_units;
-    plan.pass_cost = shape.pass_cost;
-    const auto num_slices = static_cast<std::int64_t>(plan.slices.size());
-    plan.deal = deal_whole_passes(num_slices, plan.guided, plan.pass_cost, num_ranks);
-
-    plan.owner.assign(static_cast<std::size_t>(plan.num_latents), -1);
-    for (std::int64_t slice = 0; slice < num_slices; ++slice)
-        for (const auto frame : plan.slices[static_cast<std::size_t>(slice)].frames)
-            if (auto& owner = plan.owner[static_cast<std::size_t>(frame)]; owner < 0) owner = plan.deal.rank(slice, Branch::conditional);
-    ensure(std::find(plan.owner.begin(), plan.owner.end(), -1) == plan.owner.end(), "slices cover every latent frame");
-
+    plan.shape = shape.pass;
+    plan.links = links;
+    lay_out(plan, settings, num_ranks);
     plan.decode = decode_chunks(plan.num_frames, settings.decode.chunk);
     for (std::size_t chunk = 0; chunk < plan.decode.size(); ++chunk) plan.decoder.push_back(static_cast<int>(chunk % static_cast<std::size_t>(num_ranks)));
     return plan;
 }
 
-FrameRanges Plan::kept(int rank) const {
-    std::vector<std::int64_t> frames;
-    for (std::int64_t slice = 0; slice < static_cast<std::int64_t>(slices.size()); ++slice) {
-        if (deal.rank(slice, Branch::conditional) != rank && !(guided && deal.rank(slice, Branch::unconditional) == rank)) continue;
-        const auto& more = slices[static_cast<std::size_t>(slice)].frames;
-        frames.insert(frames.end(), more.begin(), more.end());
-    }
+void take_deal(Plan& plan, Deal deal) {
+    plan.deal = std::move(deal);
+    plan.owner.assign(static_cast<std::size_t>(plan.num_latents), -1);
+    for (std::int64_t slice = 0; slice < plan.num_slices(); ++slice)
+        for (const auto frame : plan.slices[static_cast<std::size_t>(slice)].frames)
+            if (auto& owner = plan.owner[static_cast<std::size_t>(frame)]; owner < 0) owner = plan.deal.route(slice, Branch::conditional).last_rank();
+    ensure(std::find(plan.owner.begin(), plan.owner.end(), -1) == plan.owner.end(), "slices cover every latent frame");
+}
+
+namespace {
+FrameRanges as_ranges(std::vector<std::int64_t> frames) {
     std::sort(frames.begin(), frames.end());
     frames.erase(std::unique(frames.begin(), frames.end()), frames.end());
     return ranges_of(std::move(frames));
+}
+
+std::vector<std::int64_t> frames_read(const Plan& plan, int rank) {
+    std::vector<std::int64_t> frames;
+    for (std::int64_t slice = 0; slice < plan.num_slices(); ++slice)
+        for (const auto branch : plan.deal.branches()) {
+            if (plan.deal.route(slice, branch).first_rank() != rank) continue;
+            const auto& more = plan.slices[static_cast<std::size_t>(slice)].frames;
+            frames.insert(frames.end(), more.begin(), more.end());
+        }
+    return frames;
+}
+}  // namespace
+
+FrameRanges Plan::read(int rank) const {
+    return as_ranges(frames_read(*this, rank));
+}
+
+FrameRanges Plan::kept(int rank) const {
+    auto frames = frames_read(*this, rank);
+    for (std::int64_t frame = 0; frame < num_latents; ++frame)
+        if (owner[static_cast<std::size_t>(frame)] == rank) frames.push_back(frame);
+    return as_ranges(std::move(frames));
 }
 
 std::vector<std::int64_t> Plan::covering(std::int64_t latent) const {
@@ -62,28 +97,32 @@ std::vector<std::int64_t> Plan::covering(std::int64_t latent) const {
     return found;
 }
 
-std::int64_t bytes_of(const Plan& plan, const Message& message) {
-    return count(message.frames) * plan.frame_elements() * (message.cargo == Cargo::prediction ? plan.prediction_bytes : 4);
+RankBytes rank_bytes(const Plan& plan, int rank) {
+    return {.weights = plan.shape.weight_bytes(plan.deal.pieces_of(rank)),
+            .slots = slot_bytes(plan.shape, plan.deal, rank),
+            .latents = count(plan.kept(rank)) * plan.frame_elements() * 4};
 }
 
 std::map<std::pair<int, int>, LinkBytes> link_bytes(const Plan& plan) {
     std::map<std::pair<int, int>, LinkBytes> links;
     const auto latent = plan.frame_elements() * 4;
-    std::vector<std::vector<int>> readers(static_cast<std::size_t>(plan.num_latents));  // ranks that run a pass over each frame
-    for (std::int64_t slice = 0; slice < static_cast<std::int64_t>(plan.slices.size()); ++slice)
-        for (const auto branch : {Branch::unconditional, Branch::conditional}) {
-            if (!plan.guided && branch == Branch::unconditional) continue;
-            const auto rank = plan.deal.rank(slice, branch);
+    std::vector<std::set<int>> readers(static_cast<std::size_t>(plan.num_latents));  // ranks where a pass over each frame begins
+    for (std::int64_t slice = 0; slice < plan.num_slices(); ++slice)
+        for (const auto branch : plan.deal.branches()) {
+            const auto& route = plan.deal.route(slice, branch);
+            for (const auto& room : rooms_of(plan.shape, route))
+                if (room.from != room.to)
+                    (room.content == Room::Content::state ? links[{room.from, room.to}].states : links[{room.from, room.to}].skips) += room.bytes;
             for (const auto frame : plan.slices[static_cast<std::size_t>(slice)].frames) {
                 const auto f = static_cast<std::size_t>(frame);
-                if (plan.owner[f] != rank) links[{rank, plan.owner[f]}].predictions += plan.frame_elements() * plan.prediction_bytes;
-                if (std::find(readers[f].begin(), readers[f].end(), rank) == readers[f].end()) readers[f].push_back(rank);
+                if (plan.owner[f] != route.last_rank()) links[{route.last_rank(), plan.owner[f]}].predictions += plan.frame_elements() * plan.prediction_bytes;
+                readers[f].insert(route.first_rank());
             }
         }
     for (std::size_t f = 0; f < readers.size(); ++f) {
         for (const auto reader : readers[f])
             if (reader != plan.owner[f]) links[{plan.owner[f], reader}].latents += latent;
-        if (std::find(readers[f].begin(), readers[f].end(), writer) == readers[f].end()) links[{plan.owner[f], writer}].saved += latent;
+        if (plan.owner[f] != writer && !readers[f].contains(writer)) links[{plan.owner[f], writer}].saved += latent;
     }
     return links;
 }

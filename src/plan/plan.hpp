@@ -1,6 +1,7 @@
 #pragma once
 #include "base/settings.hpp"
 #include "plan/deal.hpp"
+#include "plan/links.hpp"
 #include "plan/pass.hpp"
 #include "plan/program.hpp"
 #include "plan/slices.hpp"
@@ -20,9 +21,20 @@ inline constexpr int writer = 0;
 /// What the plan weighs, from the model's config and the device's types.
 struct ModelShape {
     std::int64_t latent_channels = 4;
-    std::int64_t num_units = 0;
-    BranchCost pass_cost{1, 1};         ///< unconditional, conditional
     std::int64_t prediction_bytes = 4;  ///< of one element as it travels: the network's type
+    PassShape pass = plain_shape(1);
+};
+
+/// What a rank prefers when several legs are ready.
+enum class Order { pass, leg };
+
+/// How the tasks were dealt.
+struct Layout {
+    LayoutKind kind = LayoutKind::whole;  ///< never automatic
+    int groups = 1;                       ///< of stages
+    int stages = 1;                       ///< a group
+    std::string map = "straight";         ///< of stages: "straight", "folded", or as the user gave it
+    std::string reason;                   ///< of the choice, for people; "" where the user chose
 };
 
 /// What ranks and run file agree on.
@@ -36,39 +48,68 @@ struct Plan {
     Slices slices;
     bool guided = true;  ///< two branches a slice; otherwise the conditional one alone
     std::int64_t steps = 0;
-    std::int64_t num_units = 0;
-    BranchCost pass_cost{1, 1};
+    PassShape shape;
+    Links links;
+    Layout layout;
+    Order order = Order::pass;
     Deal deal;
-    std::vector<int> owner;          ///< latent frame -> rank of the conditional pass of the first slice that covers it
+    std::vector<int> owner;          ///< latent frame -> rank of the last piece of the conditional pass of the first slice that covers it
     std::vector<FrameRange> decode;  ///< chunks, in order
     std::vector<int> decoder;        ///< chunk -> rank
 
     [[nodiscard]] int num_ranks() const { return deal.num_ranks(); }
-    [[nodiscard]] std::int64_t passes_a_step() const { return static_cast<std::int64_t>(slices.size()) * (guided ? 2 : 1); }
+    [[nodiscard]] std::int64_t num_slices() const { return static_cast<std::int64_t>(slices.size()); }
+    [[nodiscard]] std::int64_t passes_a_step() const { return num_slices() * (guided ? 2 : 1); }
     [[nodiscard]] std::int64_t frame_elements() const { return latent_channels * latent_height * latent_width; }
     [[nodiscard]] std::int64_t latent_bytes() const { return num_latents * frame_elements() * 4; }
 
     /// The clip's frame that a latent frame stands for: itself, or 0 for a private anchor.
     [[nodiscard]] std::int64_t shown(std::int64_t latent) const { return latent < num_frames ? latent : 0; }
-    /// Latent frames that passes of `rank` read; all frames that it owns are among them.
+    /// Latent frames that passes begin with at `rank`.
+    [[nodiscard]] FrameRanges read(int rank) const;
+    /// The same and those that the rank owns: latents that it keeps.
     [[nodiscard]] FrameRanges kept(int rank) const;
     /// Slices that cover a latent frame, ascending.
     [[nodiscard]] std::vector<std::int64_t> covering(std::int64_t latent) const;
 };
 
-/// `num_poses`: pose frames after stride and limit; the clip has one frame more, the reference.
-[[nodiscard]] Plan make_plan(const Settings& settings, std::int64_t num_poses, const ModelShape& shape, int num_ranks = 1);
+/// Frames of each slice of a clip of so many poses: what a model's pass shape is made for.
+[[nodiscard]] std::int64_t slots_of(const Settings& settings, std::int64_t num_poses);
+
+/// `num_poses`: pose frames after stride and limit; the clip has one frame more, the reference. `settings.layout` says how tasks are dealt; "auto" is the one
+/// that takes least time by `shape.pass` and `links`, where several are within half a percent the one that moves fewest bytes. Refuses (exit code 2) a layout
+/// that the ranks or the pieces of a pass do not allow.
+[[nodiscard]] Plan make_plan(const Settings& settings, std::int64_t num_poses, const ModelShape& shape, int num_ranks = 1, const Links& links = {});
+
+/// The same for slices made by someone else; their frames are 0 to num_latents - 1.
+[[nodiscard]] Plan make_plan(const Settings& settings, Slices slices, std::int64_t num_frames, std::int64_t num_latents, const ModelShape& shape, int num_ranks,
+                             const Links& links);
 
 /// Bytes a step from rank to rank by what they carry, as the programs send them (the last step, which feeds no pass, sends less).
 struct LinkBytes {
     std::int64_t predictions = 0;
     std::int64_t latents = 0;
     std::int64_t saved = 0;
+    std::int64_t states = 0;
+    std::int64_t skips = 0;
+    [[nodiscard]] std::int64_t sum() const { return predictions + latents + saved + states + skips; }
 };
 [[nodiscard]] std::map<std::pair<int, int>, LinkBytes> link_bytes(const Plan& plan);
 
+/// Bytes that a rank holds while it denoises, operators' scratch and the activations of the running unit apart.
+struct RankBytes {
+    std::int64_t weights = 0;
+    std::int64_t slots = 0;    ///< what passes leave here for later legs: slot_bytes()
+    std::int64_t latents = 0;  ///< kept
+    [[nodiscard]] std::int64_t sum() const { return weights + slots + latents; }
+};
+[[nodiscard]] RankBytes rank_bytes(const Plan& plan, int rank);
+
 /// For `weft plan` and for people: slices, passes, chunks, sizes; who does what, load bound, bytes per link where there are several ranks.
 [[nodiscard]] std::string describe(const Plan& plan);
+
+/// "whole passes", with the reason where it was chosen.
+[[nodiscard]] std::string layout_text(const Plan& plan);
 
 /// The same as TOML, for the run file.
 [[nodiscard]] std::string to_toml(const Plan& plan);

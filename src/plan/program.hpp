@@ -1,8 +1,10 @@
 #pragma once
+#include "plan/links.hpp"
 #include "plan/pass.hpp"
 #include "plan/slices.hpp"
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <variant>
 #include <vector>
@@ -15,6 +17,9 @@ enum class Cargo : int {
     prediction = 0,  ///< a pass's output for frames that another rank owns, [frames, channels, h, w] in the network's type
     latents = 1,     ///< frames after a step, [frames, channels, h, w] fp32, to a rank that runs passes over them
     saved = 2,       ///< the same, to the writer alone, for the run file
+    state = 6,       ///< a part of the hidden state of a pass that goes on at another rank, [slots, height, width, channels] in the network's type
+    skip = 7,        ///< some frames of a skip, straight from where it was made to where it is used
+    slot = 8,        ///< nothing but the word that a pass has ended and its slot is free
 };
 
 /// Bytes that travel once from one rank to another.
@@ -23,18 +28,26 @@ struct Message {
     Cargo cargo = Cargo::prediction;
     int from = 0;
     int to = 0;
-    Pass pass;           ///< of a prediction; otherwise only its step counts: latents with step + 1 steps complete
-    FrameRanges frames;  ///< latent frames, ascending
+    Pass pass;              ///< of a prediction, state, skip or slot; otherwise only its step counts: latents with step + 1 steps complete
+    FrameRanges frames;     ///< latent frames, ascending; of predictions and latents
+    std::int64_t slot = 0;  ///< of the pass's route; of state and skip
+    std::size_t room = 0;   ///< which of the route's rooms (plan/rooms.hpp); of state and skip
+    std::int64_t bytes = 0;
 };
-[[nodiscard]] std::int64_t bytes_of(const Plan& plan, const Message& message);
 [[nodiscard]] std::string describe(const Message& message);
 
-/// Makes room for a message and posts its receive. Stands as early as the rank's work on the same step, so that a send seldom waits.
+/// May the message travel from GPU to GPU? Words and what the run file takes live in host memory.
+[[nodiscard]] bool for_device(const Message& message);
+
+/// Frames for the run file are waited for by nobody.
+[[nodiscard]] Haste haste_of(const Message& message);
+
+/// Makes room for a message and posts its receive. Stands as early as the room is there, so that a send seldom waits.
 struct Receive {
     Message message;
     int uses = 1;  ///< a Take, and at the writer a Save, in either order: so often the bytes are asked for
 };
-/// Waits for a message and puts its frames where they belong.
+/// Waits for a message and puts its content where it belongs.
 struct Take {
     Message message;
 };
@@ -51,14 +64,18 @@ struct Advance {
 struct Send {
     Message message;
 };
-/// Writer only: all frames have `steps_done` steps complete, or are on their way here. `own`: frames that the writer advanced itself; `messages`: numbers of
-/// those that bring the rest (latents and saved), whose receives were posted before.
+/// Writer only: sets aside frames that it has just advanced, with `steps_done` steps complete, for the run file.
+struct Keep {
+    std::int64_t steps_done = 0;
+    FrameRanges frames;
+};
+/// Writer only: all frames have `steps_done` steps complete, or are on their way here. They are those kept, and `messages`: numbers of those that bring the
+/// rest (latents and saved), whose receives were posted before.
 struct Save {
     std::int64_t steps_done = 0;
-    FrameRanges own;
     std::vector<std::int64_t> messages;
 };
-using Operation = std::variant<Receive, Take, Compute, Advance, Send, Save>;
+using Operation = std::variant<Receive, Take, Compute, Advance, Send, Keep, Save>;
 
 /// What one rank does, in order; frozen before the start.
 using Program = std::vector<Operation>;
@@ -67,5 +84,9 @@ using Program = std::vector<Operation>;
 [[nodiscard]] std::vector<Program> compile(const Plan& plan, std::int64_t first_step);
 
 [[nodiscard]] std::string describe(const Operation& operation);
+
+/// Messages of a rank's program that may travel from GPU to GPU -> their places among them, by number: the order in which a transport moves them that knows
+/// only one queue (compile.cpp says why none blocks).
+[[nodiscard]] std::map<std::int64_t, std::int64_t> device_turns(const Program& program);
 
 }  // namespace weft::plan

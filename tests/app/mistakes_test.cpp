@@ -52,11 +52,14 @@ INSTANTIATE_TEST_SUITE_P(
                               {"slices.overlap = 60: must be smaller than slices.length = 6", "sampling.steps = 0: must be at least 1",
                                "sampling.seed = -1: must be at least 0", "memory.budget = \"plenty\"", "for example \"8GiB\"",
                                "input.image = \"\": must not be empty", "decode.dtype = \"fp16\"", "output.quality = 52: must be at most 51"}},
+                      Mistake{"Layouts",
+                              {"layout.stages=2", "layout.map=spiral"},
+                              {"layout.stages = 2: counts only with layout.kind = \"stages\"",
+                               "layout.map = \"spiral\": must be \"auto\", \"folded\", \"straight\"", "for example \"0@0, 1@40\""}},
                       Mistake{"FeaturesOfLaterBuilds",
-                              {"model.family=musepose", "layout.kind=stages", "memory.numerics=free", "memory.weights=streamed"},
+                              {"model.family=musepose", "memory.numerics=free", "memory.weights=streamed"},
                               {"model.family = \"musepose\": is not offered by this build; use \"mimicmotion\"",
-                               "layout.kind = \"stages\": is not offered by this build", "memory.numerics = \"free\": is not offered by this build",
-                               "memory.weights = \"streamed\": is not offered by this build"}}),
+                               "memory.numerics = \"free\": is not offered by this build", "memory.weights = \"streamed\": is not offered by this build"}}),
     [](const auto& one) { return std::string(one.param.name); });
 
 TEST(SettingsMistakes, AreListedTogetherFromTheFileAndTheCommandLine) {
@@ -138,7 +141,8 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"SeamsAndHash", {"inspect", "out.h5", "--hash", "--seams"}, {"--hash", "--seams"}},
         Mistake{"Pose", {"pose", "body.json"}, {"weft pose: not offered by this build", "input.pose"}},
         Mistake{"ModelOfAnotherFamily", {"make-model", "--tiny", "m", "--family", "musepose"}, {"--family = musepose: is not offered by this build"}},
-        Mistake{"ModelOfAnotherSize", {"make-model", "m"}, {"say --tiny"}}, Mistake{"BenchOfScaling", {"bench", "scaling"}, {"is not offered by this build"}}),
+        Mistake{"ModelOfAnotherSize", {"make-model", "m"}, {"say --tiny"}},
+        Mistake{"BenchOfTransport", {"bench", "transport"}, {"is not offered by this build"}}),
     [](const auto& one) { return std::string(one.param.name); });
 
 TEST(CommandLine, EventsThatCannotBeWrittenAreRefused) {

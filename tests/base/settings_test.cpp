@@ -77,7 +77,6 @@ TEST(Settings, OverridesWinAndTakeBareTexts) {
 
 TEST(Settings, WhatALaterBuildBringsIsRefused) {
     EXPECT_THAT(mistakes_of("[model]\nfamily = \"musepose\"\n"), ElementsAre(HasSubstr("not offered by this build")));
-    EXPECT_THAT(mistakes_of("[layout]\nkind = \"stages\"\n"), ElementsAre(HasSubstr("not offered by this build")));
     EXPECT_THAT(mistakes_of("[memory]\nnumerics = \"free\"\n"), ElementsAre(HasSubstr("not offered by this build")));
 }
 

@@ -1,5 +1,6 @@
 #include "comm/transport.hpp"
 #include "base/text.hpp"
+#include "support/fake_nccl.hpp"
 #include "support/ranks.hpp"
 
 #include <gmock/gmock.h>
@@ -356,6 +357,25 @@ TEST_P(TransportOf, TogetherAllGoOnOrAllRefuse) {
                       for (int of = 3; of < size; ++of) text += cat(", ", name(of));
                       return text + ": even";
                   }());
+    });
+}
+
+// The last one: over MPI, what asks for device transfers stays with the transport.
+TEST_P(TransportOf, DeviceBuffersStayAtHomeWhereARankHasNoGpu) {
+    run_ranks(GetParam(), [](Transport& transport) {
+        const auto [rank, size] = std::pair{transport.who().rank, transport.who().size};
+        test::FakeNccl nccl{size};
+        const auto result = transport.use_device_transfers(rank == size - 1 ? offer_no_device("no GPU: a test") : nccl.offer(rank));
+        EXPECT_FALSE(result.on);
+        EXPECT_FALSE(transport.carries_device());
+        if (size == 1) return;
+        EXPECT_EQ(result.reason, cat("through host buffers: ", transport.everyone().back().name(), ": no GPU: a test"));
+        const auto into = make_buffer(70000);
+        const auto sent = transport.send((rank + 1) % size, {3, 7}, stamped(70000, rank), "round the ring");
+        transport.receive((rank + size - 1) % size, {3, 7}, into, "round the ring").wait();
+        sent.wait();
+        EXPECT_EQ(differs(into, (rank + size - 1) % size), "");
+        EXPECT_EQ(transport.broadcast(rank == 0 ? "rank 0's word" : ""), "rank 0's word");
     });
 }
 

@@ -160,7 +160,7 @@ class FullSized {
         std::vector<at::Tensor> results(static_cast<std::size_t>(times));
         for (auto& result : results) {
             auto state = family_->begin({0, 0, Branch::conditional}, family_->initial_latents(frames), frames);
-            for (const auto& unit : family_->units()) unit->run(state);
+            run_all(family_->units(), state);
             result = family_->finish(state).cpu().to(at::kFloat);
         }
         family_->drop_denoiser();

@@ -136,7 +136,7 @@ class SlowJob {
         const auto name = cat("step", pass.step, ".slice", pass.slice, conditional ? ".cond" : ".uncond");
         if (pass.step == 0) out_[name + ".input"] = nchw(state.hidden).unsqueeze(0).clone();
         if (conditional) out_["pose_features"].index_copy_(0, at::tensor(frames, at::kLong), nchw(state.pose).to(at::kCPU, at::kFloat));
-        for (const auto& unit : family_->units()) unit->run(state);
+        run_all(family_->units(), state);
         const auto v = family_->finish(state).to(at::kFloat);
         if (pass.step == 0) out_[name] = v.unsqueeze(0);
         return v;

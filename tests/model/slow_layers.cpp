@@ -132,7 +132,7 @@ Tensors run_unet(const ModelFolder& folder, const Tensors& given, const Chunks& 
         unit->bind(root);
         unit->set_context(root, {at::zeros_like(context), context});
         const auto before = state.hidden.clone();
-        unit->run(state);
+        unit->run(state, all_slots(state));
         const auto after = state.hidden.clone();
         const auto& name = unit->name();
         const auto layer = parent(name);

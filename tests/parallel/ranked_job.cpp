@@ -70,6 +70,12 @@ Words RankedJob::hashes() const {
     return all;
 }
 
+std::int64_t RankedJob::num_pieces() const {
+    for (auto& line : json_lines(folder_ / "events.jsonl"))
+        if (line.at("event") == "plan") return std::stoll(line.at("pieces"));
+    return 0;
+}
+
 void RankedJob::clean() const {
     for (const char* const name : {"out.mkv", "out.h5", "out.status", "events.jsonl"}) fs::remove(folder_ / name);
 }

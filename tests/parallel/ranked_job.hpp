@@ -34,6 +34,8 @@ class RankedJob {
 
     /// Hashes after each step ("step 1 HASH"), of the run file and of the film's frames: all of a job that must not depend on the ranks.
     [[nodiscard]] Words hashes() const;
+    /// Pieces of a pass, as the last run told them.
+    [[nodiscard]] std::int64_t num_pieces() const;
     /// Removes what a run made.
     void clean() const;
     /// Names of processes that belong to the job's folder and still run after two seconds; zombies do not count.

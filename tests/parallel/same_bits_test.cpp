@@ -1,3 +1,4 @@
+#include "parallel/layouts.hpp"
 #include "parallel/ranked_job.hpp"
 
 /// Promise 1 over MPI: any number of ranks, any budget that fits, and any resume give the bits of one rank, for each step's latents and for the frames.
@@ -21,6 +22,36 @@ TEST_P(SameBitsOverMpi, OnAnyNumberOfRanks) {
         ASSERT_EQ(ended.code, 0) << ranks << " ranks: " << ::testing::PrintToString(ended);
         EXPECT_THAT(job.hashes(), ElementsAreArray(wanted)) << ranks << " ranks";
     }
+}
+
+TEST_P(SameBitsOverMpi, InAnyLayout) {
+    const RankedJob job({.poses = 40, .steps = 2, .anchor = GetParam()});
+    expect_done(job.alone());
+    const auto wanted = job.hashes();
+    auto layouts = usual_layouts();
+    for (auto& layout : random_layouts(job.num_pieces())) layouts.push_back(std::move(layout));
+    for (const auto& layout : layouts) {
+        job.clean();
+        const auto ended = job.on(layout.ranks, layout.sets);
+        ASSERT_EQ(ended.code, 0) << layout.name() << ": " << ::testing::PrintToString(ended);
+        EXPECT_THAT(job.hashes(), ElementsAreArray(wanted)) << layout.name();
+    }
+}
+
+TEST_P(SameBitsOverMpi, StoppedOnFourStagesResumedOnOneRankAndBack) {
+    const RankedJob job({.poses = 40, .steps = 5, .anchor = GetParam()});
+    const Words stages{"layout.kind=stages", "layout.stages=4"};
+    expect_done(job.alone());
+    const auto wanted = job.hashes();
+    job.clean();
+    for (const auto& [ranks, fault] : {std::pair{4, "usr1 2 1"}, {1, "usr1 0 3"}}) {
+        const auto stopped = ranks == 1 ? job.failing(1, fault) : job.failing(ranks, fault, stages);
+        EXPECT_EQ(stopped.code, 75) << ranks << " ranks: " << ::testing::PrintToString(stopped);
+        EXPECT_THAT(status_of(job / "out.status"), ::testing::StartsWith("75 denoise "));
+    }
+    const auto ended = job.on(4, stages);
+    ASSERT_EQ(ended.code, 0) << ::testing::PrintToString(ended);
+    EXPECT_THAT(job.hashes(), ElementsAreArray(wanted));
 }
 
 TEST_P(SameBitsOverMpi, WithMoreRanksThanPasses) {

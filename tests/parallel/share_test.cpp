@@ -12,7 +12,8 @@ plan::Plan plan_of(const RankedShape& shape, int ranks) {
     settings.sampling.steps = shape.steps;
     settings.slices.length = 16;
     settings.slices.anchor = shape.anchor == "private" ? Anchor::private_ : Anchor::blended;
-    return plan::make_plan(settings, shape.poses, {.num_units = 100}, ranks);
+    settings.layout.kind = LayoutKind::whole;
+    return plan::make_plan(settings, shape.poses, plan::ModelShape{}, ranks);
 }
 
 /// The events "rank" of a finished job, by rank.
@@ -34,7 +35,7 @@ TEST_P(TrafficWith, BytesSentAreThoseOfTheFormula) {
     const RankedShape shape{.anchor = GetParam()};
     for (const int num_ranks : {3, 5}) {
         const RankedJob job(shape);
-        const auto ended = job.on(num_ranks);
+        const auto ended = job.on(num_ranks, {"layout.kind=whole"});
         ASSERT_EQ(ended.code, 0) << ::testing::PrintToString(ended);
         const auto plan = plan_of(shape, num_ranks);
         const auto ranks = ranks_of(job);
@@ -79,7 +80,7 @@ TEST(Traffic, AResumeSendsEachRankTheLatentsThatItsPassesRead) {
     const auto stopped = job.failing(3, "usr1 1 1");
     ASSERT_EQ(stopped.code, 75) << ::testing::PrintToString(stopped);
     fs::remove(job / "events.jsonl");
-    ASSERT_EQ(job.on(5).code, 0);
+    ASSERT_EQ(job.on(5, {"layout.kind=whole"}).code, 0);
     const auto plan = plan_of({}, 5);
     std::int64_t others = 0;
     for (int rank = 1; rank < 5; ++rank) others += plan::count(plan.kept(rank)) * plan.frame_elements() * 4;
@@ -91,6 +92,27 @@ TEST(Traffic, AResumeSendsEachRankTheLatentsThatItsPassesRead) {
 
 INSTANTIATE_TEST_SUITE_P(Anchors, TrafficWith, testing::Values("blended", "private"), [](const auto& anchor) { return std::string(anchor.param); });
 
+TEST(StageMemory, EachRankHoldsTheWeightsOfItsUnitsAndItsSlotsAndNothingMore) {
+    const RankedJob job({.poses = 40, .steps = 2, .anchor = "private"});
+    std::int64_t whole = 0;
+    for (const int stages : {1, 2, 4, 8})
+        for (const char* const map : {"straight", "folded"}) {
+            job.clean();
+            const auto ended = job.on(stages, {"layout.kind=stages", cat("layout.stages=", stages), cat("layout.map=", map)});
+            ASSERT_EQ(ended.code, 0) << ::testing::PrintToString(ended);
+            std::int64_t weights = 0, slots = 0;
+            for (const auto& rank : ranks_of(job)) {
+                EXPECT_EQ(number(rank, "denoise_weight_bytes"), number(rank, "planned_weight_bytes")) << stages << " stages, " << map;
+                EXPECT_EQ(number(rank, "slot_bytes"), number(rank, "planned_slot_bytes")) << stages << " stages, " << map;
+                slots += number(rank, "slot_bytes");
+                weights = std::max(weights, number(rank, "denoise_weight_bytes"));
+            }
+            EXPECT_EQ(slots > 0, stages > 1);
+            if (stages == 1) whole = weights;
+            EXPECT_TRUE(stages == 1 || weights < whole) << "stages divide weights";
+        }
+}
+
 class ShareWith : public testing::TestWithParam<const char*> {};
 
 TEST_P(ShareWith, NoRanksPeakGrowsWithTheClipBeyondItsShareOfLatents) {
@@ -99,7 +121,8 @@ TEST_P(ShareWith, NoRanksPeakGrowsWithTheClipBeyondItsShareOfLatents) {
         const RankedJob job({.poses = poses, .steps = 3, .anchor = GetParam()});
         // Without MKL's own pool, which keeps up to 30 MB more or less from length to length.
         Words words{"-n", std::to_string(num_ranks), "-x", "MKL_DISABLE_FAST_MM=1"};
-        for (const auto& word : job.generate_words(weft_program(), {"sampling.guidance=[1.0, 1.0]", "output.video=out.mp4"})) words.push_back(word);
+        for (const auto& word : job.generate_words(weft_program(), {"sampling.guidance=[1.0, 1.0]", "output.video=out.mp4", "layout.kind=whole"}))
+            words.push_back(word);
         const auto ended = job.mpirun(words, 120);
         EXPECT_EQ(ended.code, 0) << ::testing::PrintToString(ended);
         return ranks_of(job);

@@ -1,3 +1,4 @@
+#include "parallel/layouts.hpp"
 #include "parallel/ranked_job.hpp"
 #include "pipeline/job.hpp"
 
@@ -12,7 +13,7 @@ using ::testing::ElementsAreArray;
 
 namespace {
 /// Runs the job of config.toml on ranks as threads, each two on a made-up host. Gives what failed, "" for nothing.
-std::string run_as_threads(const RankedJob& job, int num_ranks) {
+std::string run_as_threads(const RankedJob& job, int num_ranks, const Words& sets = {}) {
     fs::current_path(job.folder());
     std::vector<std::string> hosts;
     for (int rank = 0; rank < num_ranks; ++rank) hosts.push_back(cat("host", rank / 2));
@@ -25,7 +26,7 @@ std::string run_as_threads(const RankedJob& job, int num_ranks) {
             comm::Transport transport([&hub, rank] { return hub.link(rank); }, {});
             try {
                 Mistakes mistakes;
-                const auto settings = read_settings("config.toml", {}, mistakes);
+                const auto settings = read_settings("config.toml", sets, mistakes);
                 const auto events = rank == 0 ? std::make_unique<Events>("events.jsonl") : std::make_unique<Events>();
                 pipeline::Job one(settings, {}, transport, *events);
                 static_cast<void>(one.run());
@@ -54,6 +55,19 @@ TEST_P(SameBitsOverThreads, OnAnyNumberOfRanks) {
         job.clean();
         ASSERT_EQ(run_as_threads(job, ranks), "") << ranks << " ranks";
         EXPECT_THAT(job.hashes(), ElementsAreArray(wanted)) << ranks << " ranks";
+    }
+}
+
+TEST_P(SameBitsOverThreads, InAnyLayout) {
+    const RankedJob job({.poses = 40, .steps = 2, .anchor = GetParam()});
+    expect_done(job.alone());
+    const auto wanted = job.hashes();
+    auto layouts = usual_layouts();
+    for (auto& layout : random_layouts(job.num_pieces())) layouts.push_back(std::move(layout));
+    for (const auto& layout : layouts) {
+        job.clean();
+        ASSERT_EQ(run_as_threads(job, layout.ranks, layout.sets), "") << layout.name();
+        EXPECT_THAT(job.hashes(), ElementsAreArray(wanted)) << layout.name();
     }
 }
 

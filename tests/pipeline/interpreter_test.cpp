@@ -1,4 +1,5 @@
 #include "pipeline/interpreter.hpp"
+#include "io/run_file.hpp"
 
 #include "base/error.hpp"
 #include "base/file.hpp"
@@ -56,7 +57,7 @@ class InterpreterTest : public testing::Test {
         settings.video = {.width = 64, .height = 64};
         settings.sampling.guidance = {1.0, 1.0};
         settings.sampling.steps = 3;
-        plan_ = plan::make_plan(settings, 1, {.num_units = 1});
+        plan_ = plan::make_plan(settings, 1, plan::ModelShape{});
         plan_.latent_height = plan_.latent_width = 1;
     }
     ~InterpreterTest() override { std::filesystem::remove_all(folder_); }
@@ -73,8 +74,8 @@ class InterpreterTest : public testing::Test {
     void run(Recorder& recorder, io::RunFile& file, double save_every_s) {
         comm::Transport transport(comm::make_solo_link, {});
         std::atomic<std::int64_t> steps_done = 0;
-        Saver saver(file, plan_, steps_done, save_every_s, events_);
-        Interpreter interpreter(recorder, transport, plan_, &saver, events_, progress_);
+        Saver saver([&file](std::int64_t step, const std::vector<float>& all) { file.save(step, all); }, plan_, steps_done, save_every_s, events_);
+        Interpreter interpreter(recorder, transport, plan_, &saver, events_, progress_, trace_);
         try {
             interpreter.run(plan::compile(plan_, 0).front());
         } catch (...) {
@@ -89,6 +90,7 @@ class InterpreterTest : public testing::Test {
     std::filesystem::path folder_;
     plan::Plan plan_;
     Events events_;
+    Trace trace_;
     Progress progress_{"denoise", 3, [] { return std::int64_t{0}; }};
     HostLatents last_;
     std::int64_t steps_done_ = -1;
@@ -122,7 +124,7 @@ TEST_F(InterpreterTest, AStopSavesTheNewestCompleteStepAndEndsWithCode75) {
         stop::watch_signals();
         auto file = new_run_file();
         Recorder recorder;
-        recorder.raise_at = 5;  // in the pass of step 2
+        recorder.raise_at = 3;  // in the pass of step 2, which is advanced and saved before the stop
         try {
             run(recorder, file, 1e6);
         } catch (const Error& error) {

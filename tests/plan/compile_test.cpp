@@ -1,3 +1,4 @@
+#include "plan/rooms.hpp"
 #include "plan/sample_plans.hpp"
 
 #include <gtest/gtest.h>
@@ -30,6 +31,7 @@ class Replay {
 
     void apply(const Operation& operation) {
         if (const auto* compute = std::get_if<Compute>(&operation)) {
+            if (compute->task.pieces.end != made_.plan.shape.num_pieces()) return;
             for (const auto frame : made_.plan.slices[index(compute->task.pass.slice)].frames) contributions_.insert({compute->task.pass, frame});
         } else if (const auto* take = std::get_if<Take>(&operation)) {
             for (const auto frame : frames_in(take->message.frames)) {
@@ -51,20 +53,67 @@ class Replay {
 
 }  // namespace
 
-TEST(Compile, EveryPassRunsOnceAStepOnItsRank) {
+TEST(Compile, EveryPieceOfAPassRunsOnceAStepInOrderOnTheRanksOfItsRoute) {
     for (const auto& made : all_layouts()) {
-        std::multiset<std::pair<Pass, int>> wanted, found;
-        for (auto step = made.first_step; step < made.plan.steps; ++step)
-            for (const auto& pass : made.passes_of(step)) wanted.insert({pass, made.rank_of(pass)});
+        std::map<Pass, std::vector<Leg>> found;
         for (std::size_t rank = 0; rank < made.programs.size(); ++rank)
             for (const auto& operation : made.programs[rank])
                 if (const auto* compute = std::get_if<Compute>(&operation)) {
-                    found.insert({compute->task.pass, static_cast<int>(rank)});
-                    ASSERT_EQ(compute->task.units, (UnitRange{0, made.plan.num_units}));
                     ASSERT_EQ(compute->task.rank, static_cast<int>(rank));
+                    found[compute->task.pass].push_back({compute->task.pieces, compute->task.rank});
                 }
+        std::size_t passes = 0;
+        for (auto step = made.first_step; step < made.plan.steps; ++step)
+            for (const auto& pass : made.passes_of(step)) {
+                auto& legs = found[pass];
+                std::sort(legs.begin(), legs.end(), [](const Leg& a, const Leg& b) { return a.pieces.begin < b.pieces.begin; });
+                ASSERT_EQ(legs, made.route_of(pass).legs) << made.sample << ", " << describe(pass);
+                ASSERT_EQ(legs.front().pieces.begin, 0);
+                ASSERT_EQ(legs.back().pieces.end, made.plan.shape.num_pieces());
+                ++passes;
+            }
+        ASSERT_EQ(found.size(), passes) << made.sample;
+    }
+}
+
+TEST(Compile, WhatALegLeavesTravelsStraightToTheLegThatUsesIt) {
+    for (const auto& made : all_layouts()) {
+        std::multiset<std::tuple<Pass, std::size_t, int, int, std::int64_t>> wanted, found;
+        for (auto step = made.first_step; step < made.plan.steps; ++step)
+            for (const auto& pass : made.passes_of(step)) {
+                const auto rooms = rooms_of(made.plan.shape, made.route_of(pass));
+                for (std::size_t room = 0; room < rooms.size(); ++room)
+                    if (rooms[room].from != rooms[room].to) wanted.insert({pass, room, rooms[room].from, rooms[room].to, rooms[room].bytes});
+            }
+        for (const auto& message : made.messages())
+            if (message.cargo == Cargo::state || message.cargo == Cargo::skip)
+                found.insert({message.pass, message.room, message.from, message.to, message.bytes});
         ASSERT_EQ(found, wanted) << made.sample;
     }
+}
+
+TEST(Compile, NoMorePassesAreOnTheirWayThanTheRouteHasSlots) {
+    // By the order that the programs enforce: a pass may begin when the word of its slot's last pass, or that pass itself, stands before it on its rank.
+    for (const auto& made : all_layouts())
+        for (const auto& program : made.programs) {
+            std::map<std::pair<std::size_t, std::int64_t>, int> held;  // (route, slot), begun here and not known to have ended
+            for (const auto& operation : program) {
+                if (const auto* take = std::get_if<Take>(&operation); take != nullptr && take->message.cargo == Cargo::slot)
+                    --held[{made.plan.deal.route_index(take->message.pass.slice, take->message.pass.branch), take->message.slot}];
+                const auto* compute = std::get_if<Compute>(&operation);
+                if (compute == nullptr) continue;
+                const auto& task = compute->task;
+                const auto& route = made.route_of(task.pass);
+                if (route.legs.size() == 1) continue;
+                ASSERT_LT(task.slot, route.slots);
+                auto& count = held[{made.plan.deal.route_index(task.pass.slice, task.pass.branch), task.slot}];
+                const bool one_a_step = made.sample.layout.kind == LayoutKind::cut;  // ends before its frames are advanced, and so before it begins again
+                if (task.pieces.begin == 0 && !one_a_step) {
+                    ASSERT_EQ(++count, 1) << made.sample << ": " << describe(operation);
+                }
+                if (task.pieces.end == made.plan.shape.num_pieces() && route.first_rank() == route.last_rank()) --count;
+            }
+        }
 }
 
 TEST(Compile, EveryFrameIsAdvancedOnceAStepByItsOwner) {
@@ -85,7 +134,7 @@ TEST(Compile, PassesReadFramesWithTheirStepsBehindThem) {
         for (std::size_t rank = 0; rank < made.programs.size(); ++rank) {
             Replay here(made, static_cast<int>(rank));
             for (const auto& operation : made.programs[rank]) {
-                if (const auto* compute = std::get_if<Compute>(&operation)) {
+                if (const auto* compute = std::get_if<Compute>(&operation); compute != nullptr && compute->task.pieces.begin == 0) {
                     for (const auto frame : made.plan.slices[index(compute->task.pass.slice)].frames)
                         ASSERT_EQ(here.steps_done(frame), compute->task.pass.step) << made.sample << ", rank " << rank << ", frame " << frame;
                 }
@@ -146,17 +195,19 @@ TEST(Compile, ReceivesOfAPairStandInTheOrderOfTheirSends) {
     }
 }
 
-TEST(Compile, ReceivesArePostedBeforeTheFirstPassOfTheirStep) {
-    for (const auto& made : all_layouts())
+TEST(Compile, ReceivesOfFramesArePostedBeforeTheNextStepsWorkBeginsHere) {
+    for (const auto& made : all_layouts()) {
+        if (made.sample.layout.kind != LayoutKind::whole) continue;  // elsewhere they wait behind receives that wait for a slot
         for (const auto& program : made.programs) {
             std::int64_t latest = -1;  // step of a pass so far
             for (const auto& operation : program) {
                 if (const auto* compute = std::get_if<Compute>(&operation)) latest = std::max(latest, compute->task.pass.step);
                 if (const auto* receive = std::get_if<Receive>(&operation)) {
-                    ASSERT_GT(receive->message.pass.step, latest) << made.sample << ": " << describe(operation);
+                    ASSERT_GE(receive->message.pass.step, latest) << made.sample << ": " << describe(operation);
                 }
             }
         }
+    }
 }
 
 TEST(Compile, TakesStandDirectlyBeforeWhatNeedsThem) {
@@ -166,17 +217,35 @@ TEST(Compile, TakesStandDirectlyBeforeWhatNeedsThem) {
                 const auto* take = std::get_if<Take>(&program[at]);
                 if (take == nullptr) continue;
                 auto next = at;
-                while (std::holds_alternative<Take>(program[next])) ++next;
+                while (std::holds_alternative<Take>(program[next]) || std::holds_alternative<Receive>(program[next])) ++next;
                 const auto* compute = std::get_if<Compute>(&program[next]);
                 const auto* advance = std::get_if<Advance>(&program[next]);
-                if (take->message.cargo == Cargo::prediction) {
-                    ASSERT_NE(advance, nullptr) << made.sample << ": " << describe(program[at]);
-                    ASSERT_EQ(advance->step, take->message.pass.step);
-                } else {
-                    ASSERT_NE(compute, nullptr) << made.sample << ": " << describe(program[at]);
-                    ASSERT_EQ(compute->task.pass.step, take->message.pass.step + 1);
+                const auto& message = take->message;
+                switch (message.cargo) {
+                    case Cargo::prediction:
+                        ASSERT_NE(advance, nullptr) << made.sample << ": " << describe(program[at]);
+                        ASSERT_EQ(advance->step, message.pass.step);
+                        break;
+                    case Cargo::latents:
+                        ASSERT_NE(compute, nullptr) << made.sample << ": " << describe(program[at]);
+                        ASSERT_EQ(compute->task.pass.step, message.pass.step + 1);
+                        ASSERT_EQ(compute->task.pieces.begin, 0);
+                        break;
+                    case Cargo::state:
+                    case Cargo::skip:
+                        ASSERT_NE(compute, nullptr) << made.sample << ": " << describe(program[at]);
+                        ASSERT_EQ(compute->task.pass, message.pass);
+                        ASSERT_EQ(compute->task.slot, message.slot);
+                        break;
+                    case Cargo::slot:
+                        ASSERT_NE(compute, nullptr) << made.sample << ": " << describe(program[at]);
+                        ASSERT_EQ(compute->task.pieces.begin, 0);
+                        ASSERT_EQ(compute->task.slot, message.slot);
+                        break;
+                    case Cargo::saved: FAIL() << "frames for the run file are taken by the saver";
                 }
-                const auto frames = frames_in(take->message.frames);
+                if (message.frames.empty()) continue;
+                const auto frames = frames_in(message.frames);
                 const auto& slice = compute != nullptr ? made.plan.slices[index(compute->task.pass.slice)].frames : frames;
                 ASSERT_TRUE(std::any_of(frames.begin(), frames.end(),
                                         [&](auto frame) {
@@ -194,12 +263,12 @@ TEST(Compile, APredictionGoesOnceToEachOtherOwnerOfItsFrames) {
             for (const auto& pass : made.passes_of(step)) {
                 std::map<int, std::vector<std::int64_t>> elsewhere;
                 for (const auto frame : made.plan.slices[index(pass.slice)].frames)
-                    if (const auto owner = made.plan.owner[index(frame)]; owner != made.rank_of(pass)) elsewhere[owner].push_back(frame);
+                    if (const auto owner = made.plan.owner[index(frame)]; owner != made.route_of(pass).last_rank()) elsewhere[owner].push_back(frame);
                 for (const auto& [owner, frames] : elsewhere) wanted[{pass, owner}] = ranges_of(frames);
             }
         for (const auto& message : made.messages())
             if (message.cargo == Cargo::prediction) {
-                ASSERT_EQ(message.from, made.rank_of(message.pass));
+                ASSERT_EQ(message.from, made.route_of(message.pass).last_rank());
                 ASSERT_TRUE(found.insert({{message.pass, message.to}, message.frames}).second) << made.sample << ": " << describe(message);
             }
         ASSERT_EQ(found, wanted) << made.sample;
@@ -210,7 +279,7 @@ TEST(Compile, LatentsGoOnceToEachOtherRankWithPassesOverThem) {
     for (const auto& made : all_layouts()) {
         std::multiset<std::tuple<std::int64_t, std::int64_t, int>> wanted, found;  // step, frame, to
         for (int rank = 0; rank < made.plan.num_ranks(); ++rank)
-            for (const auto frame : frames_in(made.plan.kept(rank)))
+            for (const auto frame : frames_in(made.plan.read(rank)))
                 for (auto step = made.first_step; made.plan.owner[index(frame)] != rank && step + 1 < made.plan.steps; ++step)
                     wanted.insert({step, frame, rank});
         for (const auto& message : made.messages())
@@ -225,11 +294,11 @@ TEST(Compile, LatentsGoOnceToEachOtherRankWithPassesOverThem) {
 
 TEST(Compile, OnlyFramesThatTheWriterDoesNotGetAnywayTravelForTheRunFile) {
     for (const auto& made : all_layouts()) {
-        const auto kept = made.plan.kept(writer);
+        const auto read = made.plan.read(writer);
         std::multiset<std::pair<std::int64_t, std::int64_t>> wanted, found;  // step, frame
         for (auto step = made.first_step; step < made.plan.steps; ++step)
             for (std::int64_t frame = 0; frame < made.plan.num_latents; ++frame)
-                if (made.plan.owner[index(frame)] != writer && (step + 1 == made.plan.steps || !contains(kept, frame))) wanted.insert({step, frame});
+                if (made.plan.owner[index(frame)] != writer && (step + 1 == made.plan.steps || !contains(read, frame))) wanted.insert({step, frame});
         for (const auto& message : made.messages())
             if (message.cargo == Cargo::saved)
                 for (const auto frame : frames_in(message.frames)) {
@@ -246,7 +315,9 @@ TEST(Compile, AnAdvanceSendsAtMostOneMessageOfAKindToARank) {
             std::set<std::pair<int, Cargo>> since;
             for (const auto& operation : program) {
                 if (const auto* send = std::get_if<Send>(&operation)) {
-                    ASSERT_TRUE(since.insert({send->message.to, send->message.cargo}).second) << made.sample << ": " << describe(operation);
+                    const auto cargo = send->message.cargo;
+                    ASSERT_TRUE(since.insert({send->message.to, cargo}).second || cargo == Cargo::state || cargo == Cargo::skip)
+                        << made.sample << ": " << describe(operation);
                 } else {
                     since.clear();
                 }
@@ -258,13 +329,18 @@ TEST(Compile, EachStepIsSavedOnceByTheWriterWithEveryFrame) {
     for (const auto& made : all_layouts()) {
         std::map<std::int64_t, Message> by_number;
         for (const auto& message : made.messages()) by_number[message.number] = message;
+        std::map<std::int64_t, std::vector<std::int64_t>> kept;
         auto steps_done = made.first_step;
         for (std::size_t rank = 0; rank < made.programs.size(); ++rank)
-            for (const auto& operation : made.programs[rank])
+            for (const auto& operation : made.programs[rank]) {
+                if (const auto* keep = std::get_if<Keep>(&operation)) {
+                    ASSERT_EQ(static_cast<int>(rank), writer);
+                    for (const auto frame : frames_in(keep->frames)) kept[keep->steps_done].push_back(frame);
+                }
                 if (const auto* save = std::get_if<Save>(&operation)) {
                     ASSERT_EQ(static_cast<int>(rank), writer);
                     ASSERT_EQ(save->steps_done, ++steps_done) << made.sample;
-                    auto frames = frames_in(save->own);
+                    auto frames = kept[save->steps_done];
                     for (const auto number : save->messages) {
                         const auto& message = by_number.at(number);
                         ASSERT_EQ(message.to, writer);
@@ -276,16 +352,17 @@ TEST(Compile, EachStepIsSavedOnceByTheWriterWithEveryFrame) {
                     ASSERT_EQ(static_cast<std::int64_t>(frames.size()), made.plan.num_latents) << made.sample << ", step " << steps_done;
                     ASSERT_EQ(ranges_of(frames), (FrameRanges{{0, made.plan.num_latents}})) << made.sample << ", step " << steps_done;
                 }
+            }
         ASSERT_EQ(steps_done, made.plan.steps) << made.sample;
     }
 }
 
-TEST(Compile, TheWritersFramesStayAsTheyAreUntilTheyAreSaved) {
+TEST(Compile, TheWriterKeepsFramesAsSoonAsItHasAdvancedThem) {
     for (const auto& made : all_layouts()) {
         Replay here(made, writer);
         for (const auto& operation : made.programs[writer]) {
-            if (const auto* save = std::get_if<Save>(&operation)) {
-                for (const auto frame : frames_in(save->own)) ASSERT_EQ(here.steps_done(frame), save->steps_done) << made.sample;
+            if (const auto* keep = std::get_if<Keep>(&operation)) {
+                for (const auto frame : frames_in(keep->frames)) ASSERT_EQ(here.steps_done(frame), keep->steps_done) << made.sample;
             }
             here.apply(operation);
         }
@@ -298,12 +375,12 @@ TEST(Compile, ALoneRankComputesAllPassesThenAdvancesThenSaves) {
             const auto made = make({.slices = 5, .guided = guided, .anchor = anchor});
             const auto& program = made.programs.at(0);
             const auto passes = made.plan.passes_a_step();
-            ASSERT_EQ(static_cast<std::int64_t>(program.size()), made.plan.steps * (passes + 2));
+            ASSERT_EQ(static_cast<std::int64_t>(program.size()), made.plan.steps * (passes + 3));
             for (std::int64_t step = 0; step < made.plan.steps; ++step) {
-                const auto* operation = &program[index(step * (passes + 2))];
+                const auto* operation = &program[index(step * (passes + 3))];
                 for (std::int64_t i = 0; i < passes; ++i) EXPECT_EQ(std::get<Compute>(*operation++).task.pass.step, step);
                 EXPECT_EQ(std::get<Advance>(*operation++).frames, (FrameRanges{{0, made.plan.num_latents}}));
-                EXPECT_EQ(std::get<Save>(*operation).own, (FrameRanges{{0, made.plan.num_latents}}));
+                EXPECT_EQ(std::get<Keep>(*operation++).frames, (FrameRanges{{0, made.plan.num_latents}}));
                 EXPECT_TRUE(std::get<Save>(*operation).messages.empty());
             }
         }
@@ -313,9 +390,10 @@ TEST(Compile, ALoneRankTakesSlicesInOrderConditionalFirst) {
     const auto made = make({.slices = 2, .steps = 1});
     std::vector<std::string> texts;
     for (const auto& operation : made.programs.at(0)) texts.push_back(describe(operation));
-    EXPECT_EQ(texts, (std::vector<std::string>{"computing step 1, slice 1, conditional", "computing step 1, slice 1, unconditional",
-                                               "computing step 1, slice 2, conditional", "computing step 1, slice 2, unconditional",
-                                               "stepping 11 frames, step 1", "saving step 1"}));
+    EXPECT_EQ(texts,
+              (std::vector<std::string>{"computing step 1, slice 1, conditional, pieces 0 to 19", "computing step 1, slice 1, unconditional, pieces 0 to 19",
+                                        "computing step 1, slice 2, conditional, pieces 0 to 19", "computing step 1, slice 2, unconditional, pieces 0 to 19",
+                                        "stepping 11 frames, step 1", "keeping 11 frames of step 1", "saving step 1"}));
 }
 
 TEST(Compile, RanksWithoutPassesHaveNothingToDo) {

@@ -13,8 +13,20 @@ namespace weft::plan {
 
 namespace {
 
+Deal dealt(std::int64_t num_slices, bool guided, const BranchCost& cost, int num_ranks) {
+    return deal_whole_passes(num_slices, guided, plain_shape(1, cost), num_ranks);
+}
+
+/// Slices whose branches are on two ranks.
+std::int64_t num_split(const Deal& deal) {
+    std::int64_t split = 0;
+    for (std::int64_t slice = 0; deal.guided() && slice < deal.num_slices(); ++slice)
+        split += deal.route(slice, Branch::conditional) != deal.route(slice, Branch::unconditional) ? 1 : 0;
+    return split;
+}
+
 std::int64_t busiest(const Deal& deal, const BranchCost& cost) {
-    const auto loads = deal.loads(cost);
+    const auto loads = deal.loads(plain_shape(1, cost));
     return *std::max_element(loads.begin(), loads.end());
 }
 
@@ -76,8 +88,8 @@ TEST(Deal, LargestLoadThenSplitSlicesAreAsFewAsInAnyOtherDeal) {
         for (std::int64_t slices = 1; slices <= 4; ++slices)
             for (int ranks = 1; ranks <= 4; ++ranks) {
                 const BranchCost cost = i == 0 ? BranchCost{1, 1} : i == 1 ? BranchCost{100, 122} : BranchCost{cost_of(random), cost_of(random)};
-                const auto deal = deal_whole_passes(slices, true, cost, ranks);
-                const std::pair found(busiest(deal, cost), deal.num_split());
+                const auto deal = dealt(slices, true, cost, ranks);
+                const std::pair found(busiest(deal, cost), num_split(deal));
                 ASSERT_EQ(found, Exhaustive(slices, true, cost, ranks).best())
                     << slices << " slices, " << ranks << " ranks, costs " << cost[0] << ":" << cost[1];
             }
@@ -86,9 +98,9 @@ TEST(Deal, LargestLoadThenSplitSlicesAreAsFewAsInAnyOtherDeal) {
 TEST(Deal, WithoutGuidanceLargestLoadIsMinimal) {
     for (std::int64_t slices = 1; slices <= 8; ++slices)
         for (int ranks = 1; ranks <= 4; ++ranks) {
-            const auto deal = deal_whole_passes(slices, false, {5, 3}, ranks);
+            const auto deal = dealt(slices, false, {5, 3}, ranks);
             EXPECT_EQ(busiest(deal, {5, 3}), Exhaustive(slices, false, {5, 3}, ranks).best().first);
-            EXPECT_EQ(deal.num_split(), 0);
+            EXPECT_EQ(num_split(deal), 0);
         }
 }
 
@@ -96,7 +108,7 @@ TEST(Deal, LargestLoadIsMinimalOnUpTo64Ranks) {
     for (const auto& cost : usual_costs)
         for (const std::int64_t slices : {1, 8, 35})
             for (int ranks = 1; ranks <= 64; ++ranks) {
-                const auto load = busiest(deal_whole_passes(slices, true, cost, ranks), cost);
+                const auto load = busiest(dealt(slices, true, cost, ranks), cost);
                 EXPECT_TRUE(fits(slices, cost, ranks, load)) << slices << " slices, " << ranks << " ranks";
                 EXPECT_FALSE(fits(slices, cost, ranks, load - 1)) << slices << " slices, " << ranks << " ranks";
             }
@@ -105,7 +117,7 @@ TEST(Deal, LargestLoadIsMinimalOnUpTo64Ranks) {
 TEST(Deal, LargestLoadIsMinimalForLongClipsAndAwkwardCosts) {
     for (const BranchCost& cost : {BranchCost{133, 163}, BranchCost{997, 13}, BranchCost{1, 50}})
         for (const int ranks : {7, 64}) {
-            const auto load = busiest(deal_whole_passes(150, true, cost, ranks), cost);
+            const auto load = busiest(dealt(150, true, cost, ranks), cost);
             EXPECT_TRUE(fits(150, cost, ranks, load));
             EXPECT_FALSE(fits(150, cost, ranks, load - 1));
         }
@@ -116,10 +128,10 @@ TEST(Deal, EveryPassIsDealtToOneOfTheRanks) {
         for (const std::int64_t slices : {1, 8, 35})
             for (const bool guided : {true, false})
                 for (int ranks = 1; ranks <= 64; ++ranks) {
-                    const auto deal = deal_whole_passes(slices, guided, cost, ranks);
+                    const auto deal = dealt(slices, guided, cost, ranks);
                     ASSERT_EQ(deal.num_slices(), slices);
                     std::int64_t sum = 0;
-                    for (const auto load : deal.loads(cost)) sum += load;
+                    for (const auto load : deal.loads(plain_shape(1, cost))) sum += load;
                     ASSERT_EQ(sum, slices * (cost[1] + (guided ? cost[0] : 0)));
                     ASSERT_EQ(deal.num_ranks(), ranks);
                 }
@@ -129,28 +141,28 @@ TEST(Deal, NoSliceIsSplitWhereThatCostsNoLoad) {
     for (const auto& cost : usual_costs)
         for (const std::int64_t slices : {1, 8, 35})
             for (int ranks = 1; ranks <= 64; ++ranks) {
-                const auto deal = deal_whole_passes(slices, true, cost, ranks);
+                const auto deal = dealt(slices, true, cost, ranks);
                 const auto whole = (slices + ranks - 1) / ranks * (cost[0] + cost[1]);
                 if (busiest(deal, cost) == whole) {
-                    EXPECT_EQ(deal.num_split(), 0) << slices << " slices, " << ranks << " ranks";
+                    EXPECT_EQ(num_split(deal), 0) << slices << " slices, " << ranks << " ranks";
                 }
             }
 }
 
 TEST(Deal, SevenRanksShareEightSlices) {
-    const auto deal = deal_whole_passes(8, true, {1, 1}, 7);
+    const auto deal = dealt(8, true, {1, 1}, 7);
     EXPECT_EQ(busiest(deal, {1, 1}), 3);
-    EXPECT_EQ(deal.num_split(), 1);
-    EXPECT_DOUBLE_EQ(deal.load_bound({1, 1}), 16.0 / 21.0);
+    EXPECT_EQ(num_split(deal), 1);
+    EXPECT_DOUBLE_EQ(deal.load_bound(plain_shape(1, {1, 1})), 16.0 / 21.0);
 }
 
 TEST(Deal, FiveRanksSplitNoneOfEightSlices) {
-    EXPECT_EQ(deal_whole_passes(8, true, {1, 1}, 5).num_split(), 0);
+    EXPECT_EQ(num_split(dealt(8, true, {1, 1}, 5)), 0);
 }
 
 TEST(Deal, NineToFifteenRanksLeaveEightSlicesWhole) {
     for (int ranks = 9; ranks <= 15; ++ranks) {
-        const auto loads = deal_whole_passes(8, true, {1, 1}, ranks).loads({1, 1});
+        const auto loads = dealt(8, true, {1, 1}, ranks).loads(plain_shape(1, {1, 1}));
         for (std::size_t rank = 0; rank < loads.size(); ++rank) EXPECT_EQ(loads[rank], rank < 8 ? 2 : 0);
     }
 }
@@ -159,11 +171,11 @@ TEST(Deal, SlicesOfARankAreNeighbours) {
     for (const std::int64_t slices : {1, 8, 35})
         for (const bool guided : {true, false})
             for (int ranks = 1; ranks <= 64; ++ranks) {
-                const auto deal = deal_whole_passes(slices, guided, {1, 1}, ranks);
+                const auto deal = dealt(slices, guided, {1, 1}, ranks);
                 std::vector<std::set<std::int64_t>> mine(static_cast<std::size_t>(ranks));
                 for (std::int64_t slice = 0; slice < slices; ++slice) {
-                    mine[static_cast<std::size_t>(deal.rank(slice, Branch::conditional))].insert(slice);
-                    if (guided) mine[static_cast<std::size_t>(deal.rank(slice, Branch::unconditional))].insert(slice);
+                    mine[static_cast<std::size_t>(deal.route(slice, Branch::conditional).first_rank())].insert(slice);
+                    if (guided) mine[static_cast<std::size_t>(deal.route(slice, Branch::unconditional).first_rank())].insert(slice);
                 }
                 std::int64_t last = 0;
                 for (const auto& held : mine) {
@@ -178,9 +190,9 @@ TEST(Deal, SlicesOfARankAreNeighbours) {
 TEST(Deal, BranchesOfASplitSliceAreOnNeighbouringRanks) {
     for (const std::int64_t slices : {1, 8, 35})
         for (int ranks = 1; ranks <= 64; ++ranks) {
-            const auto deal = deal_whole_passes(slices, true, {1, 1}, ranks);
+            const auto deal = dealt(slices, true, {1, 1}, ranks);
             for (std::int64_t slice = 0; slice < slices; ++slice)
-                EXPECT_LE(std::abs(deal.rank(slice, Branch::conditional) - deal.rank(slice, Branch::unconditional)), 1);
+                EXPECT_LE(std::abs(deal.route(slice, Branch::conditional).first_rank() - deal.route(slice, Branch::unconditional).first_rank()), 1);
         }
 }
 
@@ -188,16 +200,17 @@ TEST(Deal, RankZeroHasAShareOfTheFirstSlice) {
     for (const auto& cost : usual_costs)
         for (const std::int64_t slices : {1, 8, 35})
             for (int ranks = 1; ranks <= 64; ++ranks) {
-                const auto deal = deal_whole_passes(slices, true, cost, ranks);
-                EXPECT_TRUE(deal.rank(0, Branch::conditional) == 0 || deal.rank(0, Branch::unconditional) == 0) << slices << " slices, " << ranks << " ranks";
-                EXPECT_EQ(deal_whole_passes(slices, false, cost, ranks).rank(0, Branch::conditional), 0);
+                const auto deal = dealt(slices, true, cost, ranks);
+                EXPECT_TRUE(deal.route(0, Branch::conditional).first_rank() == 0 || deal.route(0, Branch::unconditional).first_rank() == 0)
+                    << slices << " slices, " << ranks << " ranks";
+                EXPECT_EQ(dealt(slices, false, cost, ranks).route(0, Branch::conditional).first_rank(), 0);
             }
 }
 
 TEST(Deal, RanksBeyondThePassesIdleAtTheEnd) {
     for (const auto& cost : usual_costs)
         for (int ranks = 1; ranks <= 64; ++ranks) {
-            const auto loads = deal_whole_passes(8, true, cost, ranks).loads(cost);
+            const auto loads = dealt(8, true, cost, ranks).loads(plain_shape(1, cost));
             EXPECT_TRUE(std::is_partitioned(loads.begin(), loads.end(), [](auto load) { return load > 0; })) << ranks << " ranks";
             EXPECT_LE(std::count_if(loads.begin(), loads.end(), [](auto load) { return load > 0; }), 16);
         }

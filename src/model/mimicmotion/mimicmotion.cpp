@@ -10,6 +10,7 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
 
@@ -28,14 +29,22 @@ class MimicMotion final : public Family {
           device_{device.torch},
           maps_{std::move(maps)},
           sampler_{settings.steps, folder.config().scheduler.sigma_min, folder.config().scheduler.sigma_max},
+          layout_{lay_out_pass(folder.config(),
+                               {.frames = settings.slice_length,
+                                .height = settings.height / 8,
+                                .width = settings.width / 8,
+                                .element_bytes = static_cast<std::int64_t>(c10::elementSize(settings.dtype))},
+                               settings.chunks, settings.flops_per_second)},
           units_{make_unet(folder.config().unet)},
           embedding_{folder.config().unet} {}
 
     void encode(const at::Tensor& reference) override;
     at::Tensor initial_latents(const std::vector<std::int64_t>& frames) override;
-    void load_denoiser() override;
+    void load_denoiser(const std::vector<bool>& wanted) override;
     void drop_denoiser() override;
     const Units& units() const override { return units_; }
+    const PassLayout& layout() const override { return layout_; }
+    PassState resume(const plan::Pass& pass) override;
     PassState begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) override;
     at::Tensor finish(PassState& state) override;
     c10::ScalarType prediction_type() const override { return settings_.dtype; }
@@ -60,6 +69,7 @@ class MimicMotion final : public Family {
     at::Tensor image_embedding_;  ///< [1, projection]
     at::Tensor image_latents_;    ///< [1, h, w, channels], unscaled mean
 
+    PassLayout layout_;
     Units units_;
     UNetEmbedding embedding_;
     std::optional<PoseNet> pose_net_;
@@ -91,16 +101,20 @@ at::Tensor MimicMotion::initial_latents(const std::vector<std::int64_t>& frames)
     return noise.index_select(0, slots).to(device_);
 }
 
-void MimicMotion::load_denoiser() {
+void MimicMotion::load_denoiser(const std::vector<bool>& wanted) {
     ensure(image_embedding_.defined(), "the denoiser is loaded before the picture is encoded");
+    ensure(wanted.size() == units_.size(), "each unit is wanted or not");
+    if (std::find(wanted.begin(), wanted.end(), true) == wanted.end()) return;
     const auto source = folder_.source(Part::unet, device_, settings_.dtype);
     const Weights root{*source};
     embedding_.bind(root);
     const std::array<at::Tensor, num_branches> context{at::zeros_like(image_embedding_), image_embedding_};
-    for (const auto& unit : units_) {
-        unit->bind(root);
-        unit->set_context(root, context);
+    for (std::size_t unit = 0; unit < units_.size(); ++unit) {
+        if (!wanted[unit]) continue;
+        units_[unit]->bind(root);
+        units_[unit]->set_context(root, context);
     }
+    if (!wanted.front()) return;
     const auto pose_source = folder_.source(Part::pose_net, device_, settings_.dtype);
     pose_net_.emplace(folder_.config().unet.channels.front());
     pose_net_->bind(Weights{*pose_source});
@@ -132,7 +146,7 @@ at::Tensor MimicMotion::pose_features(const plan::Pass& pass, const std::vector<
     return features;
 }
 
-PassState MimicMotion::begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) {
+PassState MimicMotion::resume(const plan::Pass& pass) {
     const OwnedBy owner(Owner::activations);
     PassState state;
     state.branch = pass.branch;
@@ -140,6 +154,13 @@ PassState MimicMotion::begin(const plan::Pass& pass, const at::Tensor& latents, 
     // The model is told fps - 1, as published.
     state.silu_embedding =
         embedding_(sampler_.timestep(pass.step), {static_cast<double>(settings_.fps - 1), static_cast<double>(settings_.motion_bucket), settings_.noise_aug});
+    return state;
+}
+
+PassState MimicMotion::begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) {
+    ensure(pose_net_.has_value(), "a pass begins where its first unit is loaded");
+    const OwnedBy owner(Owner::activations);
+    auto state = resume(pass);
     auto noisy = sampler_.scale_input(latents, pass.step).to(settings_.dtype).permute({0, 2, 3, 1});
     const bool conditional = pass.branch == Branch::conditional;
     const auto picture = conditional ? image_latents_.expand(noisy.sizes()) : at::zeros_like(image_latents_).expand(noisy.sizes());
@@ -149,7 +170,7 @@ PassState MimicMotion::begin(const plan::Pass& pass, const at::Tensor& latents, 
 }
 
 at::Tensor MimicMotion::finish(PassState& state) {
-    ensure(state.skips.empty() && !state.residual.defined(), "a pass ended with skips or a residual left over");
+    ensure(state.skips.empty() && !state.residual.defined() && !state.partial.defined(), "a pass ended with skips, a residual or half a result left over");
     const OwnedBy owner(Owner::latents);
     return state.hidden.permute({0, 3, 1, 2}).contiguous();
 }
@@ -168,6 +189,18 @@ at::Tensor MimicMotion::decode(const at::Tensor& latents) {
 }
 
 }  // namespace
+
+PassLayout lay_out_pass(const Config& config, const PassSize& size, const Chunks& chunks, double flops_per_second) {
+    const auto bytes_of = [&](auto network) {
+        KeyLister lister;
+        network.bind(Weights{lister});
+        return held_bytes(lister.take(), size.element_bytes);
+    };
+    std::vector<UnitSketch> sketches;
+    for (const auto& unit : make_unet(config.unet)) sketches.push_back(sketch_of(*unit, size.element_bytes));
+    sketches.front().weight_bytes += bytes_of(PoseNet{config.unet.channels.front()});
+    return lay_out(sketches, size, chunks, flops_per_second, bytes_of(UNetEmbedding{config.unet}));
+}
 
 std::unique_ptr<Family> make_mimicmotion(const ModelFolder& folder, const ClipSettings& settings, const ComputeDevice& device, PoseMaps maps) {
     return std::make_unique<MimicMotion>(folder, settings, device, std::move(maps));

@@ -21,7 +21,11 @@ struct ClipSettings {
     c10::ScalarType dtype = c10::kFloat;
     c10::ScalarType decode_dtype = c10::kFloat;
     Chunks chunks;
+    double flops_per_second = 50e9;  ///< by which layout() weighs the pieces of a pass
 };
+
+/// A pass over one slice, from the config alone: what Family::layout() gives. PoseNet counts to the first unit, time and size embedding to every rank.
+[[nodiscard]] PassLayout lay_out_pass(const Config& config, const PassSize& size, const Chunks& chunks, double flops_per_second);
 
 /// MimicMotion on `device`. `maps` are the clip's pose maps; frame 0 is the reference's.
 [[nodiscard]] std::unique_ptr<Family> make_mimicmotion(const ModelFolder& folder, const ClipSettings& settings, const ComputeDevice& device, PoseMaps maps);

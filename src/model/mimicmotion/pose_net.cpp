@@ -1,6 +1,7 @@
 #include "model/mimicmotion/pose_net.hpp"
 
 #include "base/text.hpp"
+#include "device/meter.hpp"
 
 namespace weft::model::mimicmotion {
 
@@ -20,6 +21,7 @@ void PoseNet::bind(const Weights& source) {
     }
     final_ = take_conv(source / "final_proj", layers.back().out, out_, 1, 1, 0);
     const auto scale = source.take("scale", {1});
+    const OwnedBy owner(Owner::weights);
     final_.weight = final_.weight * scale;
     final_.bias = final_.bias * scale;
 }

@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "device/meter.hpp"
 
 #include <algorithm>
 
@@ -12,12 +13,31 @@ namespace {
 constexpr double group_eps_attention = 1e-6;
 constexpr double group_eps_out = 1e-5;
 
-/// Calls `work(first, count)` for chunks of frames of an image [frames, height, width, channels].
+/// Calls `work(first, count)` for the chunks of the frames `slots` of an image [frames, height, width, channels]. Chunks are counted from frame 0, so that
+/// every product has the rows that it has when all frames are done at once.
 template <class Work>
-void for_frame_chunks(const at::Tensor& image, const Chunks& chunks, const Work& work) {
-    const auto frames = image.size(0);
+void for_frame_chunks(const at::Tensor& image, plan::FrameRange slots, const Chunks& chunks, const Work& work) {
     const auto step = chunks.frames(image.size(1) * image.size(2));
-    for (std::int64_t first = 0; first < frames; first += step) work(first, std::min(step, frames - first));
+    ensure(slots.begin % step == 0 && (slots.end % step == 0 || slots.end == image.size(0)), "a unit is cut between two chunks");
+    for (auto first = slots.begin; first < slots.end; first += step) work(first, std::min(step, slots.end - first));
+}
+
+/// Makes the frames `slots` of a result that is a tensor of its own, [frames, height, width, channels]; with the last ones it becomes the hidden state.
+/// `work(first, count)` gives the result of a chunk of frames, and reads `state.hidden`.
+template <class Work>
+void make_anew(PassState& state, plan::FrameRange slots, std::int64_t height, std::int64_t width, std::int64_t channels, const Work& work) {
+    const auto frames = state.hidden.size(0);
+    if (slots.begin == 0 && state.chunks.frames(height * width) >= frames) {
+        ensure(slots == all_slots(state), "a unit is cut between two chunks");
+        state.hidden = work(0, frames);
+        return;
+    }
+    if (slots.begin == 0) state.partial = at::empty({frames, height, width, channels}, state.hidden.options());
+    for_frame_chunks(state.partial, slots, state.chunks,
+                     [&](std::int64_t first, std::int64_t count) { state.partial.narrow(0, first, count).copy_(work(first, count)); });
+    if (slots.end < frames) return;
+    state.hidden = std::move(state.partial);
+    state.partial.reset();
 }
 
 /// sigmoid of a [1] mix factor, rounded as the model's type rounds it.
@@ -27,9 +47,10 @@ double mix_of(const at::Tensor& factor) {
 
 class ConvIn final : public Unit {
   public:
-    explicit ConvIn(const UNetConfig& config) : Unit{"conv_in", Coupling::per_frame}, in_{config.in_channels}, out_{config.channels.front()} {}
+    explicit ConvIn(const UNetConfig& config)
+        : Unit{"conv_in", forms::conv_in(config.in_channels, config.channels.front())}, in_{config.in_channels}, out_{config.channels.front()} {}
     void bind(const Weights& source) override { conv_ = take_conv(source / "conv_in", in_, out_, 3); }
-    void run(PassState& state) const override {
+    void run(PassState& state, plan::FrameRange /*slots*/) const override {
         state.hidden = conv2d(state.hidden, conv_);
         if (state.pose.defined()) state.hidden.add_(state.pose);
         state.pose.reset();
@@ -47,56 +68,48 @@ enum class After { nothing, push };  ///< does the unit end a layer of the way d
 class SpatialResnet final : public Unit {
   public:
     SpatialResnet(const std::string& layer, std::int64_t in, std::int64_t out, std::int64_t embedding, double eps, Skip skip)
-        : Unit{layer + ".spatial_res_block", Coupling::per_frame}, in_{in}, out_{out}, embedding_{embedding}, eps_{eps}, skip_{skip} {}
+        : Unit{layer + ".spatial_res_block", forms::spatial_resnet(in, out, skip == Skip::pop)}, in_{in}, out_{out}, embedding_{embedding}, eps_{eps} {}
     void bind(const Weights& source) override { block_ = take_resnet(source / name(), in_, out_, embedding_, eps_); }
-    void run(PassState& state) const override {
-        at::Tensor skip;
-        if (skip_ == Skip::pop) {
-            ensure(!state.skips.empty(), "a skip is missing on the way up");
-            skip = std::move(state.skips.back());
-            state.skips.pop_back();
-        }
-        const at::Tensor x = std::move(state.hidden);
-        at::Tensor out;
-        for_frame_chunks(x, state.chunks, [&](std::int64_t first, std::int64_t count) {
-            auto part = x.narrow(0, first, count);
-            if (skip.defined()) part = at::cat({part, skip.narrow(0, first, count)}, -1);
-            const auto result = resnet(part, block_, state.silu_embedding);
-            if (count == x.size(0)) {
-                out = result;
-                return;
-            }
-            if (!out.defined()) out = at::empty({x.size(0), x.size(1), x.size(2), out_}, x.options());
-            out.narrow(0, first, count).copy_(result);
+    void run(PassState& state, plan::FrameRange slots) const override {
+        const bool pops = form().pops;
+        ensure(!pops || !state.skips.empty(), "a skip is missing on the way up");
+        const auto frames = state.hidden.size(0);
+        make_anew(state, slots, state.hidden.size(1), state.hidden.size(2), out_, [&](std::int64_t first, std::int64_t count) {
+            auto part = state.hidden.narrow(0, first, count);
+            if (pops) part = at::cat({part, state.skips.back().narrow(0, first, count)}, -1);
+            return resnet(part, block_, state.silu_embedding);
         });
-        state.hidden = out;
+        if (pops && slots.end == frames) state.skips.pop_back();
     }
 
   private:
     std::int64_t in_, out_, embedding_;
     double eps_;
-    Skip skip_;
     Resnet block_;
 };
 
 class TemporalResnet final : public Unit {
   public:
     TemporalResnet(const std::string& layer, std::int64_t channels, std::int64_t embedding, double eps, After after)
-        : Unit{layer + ".temporal_res_block", Coupling::whole}, layer_{layer}, channels_{channels}, embedding_{embedding}, eps_{eps}, after_{after} {}
+        : Unit{layer + ".temporal_res_block",
+               {.channels = channels, .in_place = true, .pushes = after == After::push, .work = {.pixel = 6 * channels * channels}}},
+          layer_{layer},
+          channels_{channels},
+          embedding_{embedding},
+          eps_{eps} {}
     void bind(const Weights& source) override {
         block_ = take_temporal_resnet(source / name(), channels_, embedding_, eps_);
         spatial_share_ = mix_of((source / layer_ / "time_mixer").take("mix_factor", {1}));
     }
-    void run(PassState& state) const override {
+    void run(PassState& state, plan::FrameRange /*slots*/) const override {
         add_temporal_resnet(state.hidden, block_, state.silu_embedding, 1.0 - spatial_share_);
-        if (after_ == After::push) state.skips.push_back(state.hidden);
+        if (form().pushes) state.skips.push_back(state.hidden);
     }
 
   private:
     std::string layer_;
     std::int64_t channels_, embedding_;
     double eps_;
-    After after_;
     Resnet block_;
     double spatial_share_ = 0;
 };
@@ -123,6 +136,7 @@ class OneTokenAttention {
         const auto at = source / block_;
         const auto value = take_linear(at / "attn2.to_v", context_, channels_, Bias::without);
         const auto out = take_linear(at / "attn2.to_out.0", channels_, channels_);
+        const OwnedBy owner(Owner::weights);
         for (std::size_t branch = 0; branch < num_branches; ++branch) {
             const auto constant = linear(linear(context[branch].view({1, context_}), value), out).view({channels_});
             bias_[branch] = self_bias + constant;
@@ -153,7 +167,7 @@ struct TransformerShape {
 class SpatialAttention final : public Unit {
   public:
     explicit SpatialAttention(const TransformerShape& shape)
-        : Unit{shape.spatial() + ".attn1", Coupling::per_frame}, shape_{shape}, cross_{shape.spatial(), shape.channels, shape.context} {}
+        : Unit{shape.spatial() + ".attn1", form_of(shape)}, shape_{shape}, cross_{shape.spatial(), shape.channels, shape.context} {}
     void bind(const Weights& source) override {
         const auto c = shape_.channels;
         if (shape_.first()) {
@@ -167,13 +181,13 @@ class SpatialAttention final : public Unit {
     void set_context(const Weights& source, const std::array<at::Tensor, num_branches>& context) override {
         cross_.set_context(source, context, attention_.out.bias);
     }
-    void run(PassState& state) const override {
-        if (shape_.first()) {
+    void run(PassState& state, plan::FrameRange slots) const override {
+        if (shape_.first() && slots.begin == 0) {
             state.residual = state.hidden;
             state.hidden = at::empty_like(state.residual);
         }
         const Linear out{attention_.out.weight, cross_.bias(state.branch)};
-        for_frame_chunks(state.hidden, state.chunks, [&](std::int64_t first, std::int64_t count) {
+        for_frame_chunks(state.hidden, slots, state.chunks, [&](std::int64_t first, std::int64_t count) {
             auto z = state.hidden.narrow(0, first, count).view({count, -1, shape_.channels});
             if (shape_.first()) {
                 auto flat = z.view({-1, shape_.channels});
@@ -185,6 +199,16 @@ class SpatialAttention final : public Unit {
     }
 
   private:
+    static UnitForm form_of(const TransformerShape& shape) {
+        const auto c = shape.channels;
+        return {.channels = c,
+                .in_place = true,
+                .opens = shape.first(),
+                .cuttable = true,
+                .work = {.pixel = (shape.first() ? c * c : 0) + 4 * c * c, .pixel_pair = {2 * c, 2 * c}},
+                .context_elements = c};
+    }
+
     TransformerShape shape_;
     OneTokenAttention cross_;
     GroupNorm norm_;
@@ -196,13 +220,15 @@ class SpatialAttention final : public Unit {
 /// The second half of the spatial block: z += ff(norm3 z).
 class SpatialFeedForward final : public Unit {
   public:
-    explicit SpatialFeedForward(const TransformerShape& shape) : Unit{shape.spatial() + ".ff", Coupling::per_frame}, shape_{shape} {}
+    explicit SpatialFeedForward(const TransformerShape& shape)
+        : Unit{shape.spatial() + ".ff", {.channels = shape.channels, .in_place = true, .cuttable = true, .work = {.pixel = feed_forward_work(shape.channels)}}},
+          shape_{shape} {}
     void bind(const Weights& source) override {
         norm3_ = take_layer_norm(source / shape_.spatial() / "norm3", shape_.channels);
         feed_ = take_feed_forward(source / shape_.spatial() / "ff", shape_.channels);
     }
-    void run(PassState& state) const override {
-        for_frame_chunks(state.hidden, state.chunks, [&](std::int64_t first, std::int64_t count) {
+    void run(PassState& state, plan::FrameRange slots) const override {
+        for_frame_chunks(state.hidden, slots, state.chunks, [&](std::int64_t first, std::int64_t count) {
             auto z = state.hidden.narrow(0, first, count).view({-1, shape_.channels});
             add_feed_forward(z, layer_norm(z, norm3_), feed_);
         });
@@ -218,7 +244,7 @@ class SpatialFeedForward final : public Unit {
 class TemporalPart final : public Unit {
   public:
     TemporalPart(const TransformerShape& shape, After after)
-        : Unit{shape.temporal(), Coupling::per_pixel}, shape_{shape}, after_{after}, cross_{shape.temporal(), shape.channels, shape.context} {}
+        : Unit{shape.temporal(), form_of(shape, after)}, shape_{shape}, cross_{shape.temporal(), shape.channels, shape.context} {}
     void bind(const Weights& source) override {
         const auto c = shape_.channels;
         const auto block = source / shape_.temporal();
@@ -229,25 +255,20 @@ class TemporalPart final : public Unit {
         cross_.expect(source);
         norm3_ = take_layer_norm(block / "norm3", c);
         feed_ = take_feed_forward(block / "ff", c);
-        if (shape_.first()) {
-            frame_embedding_ = take_embedding(source / shape_.prefix / "time_pos_embed", c, 4 * c, c);
-            spatial_share_ = mix_of((source / shape_.prefix / "time_mixer").take("mix_factor", {1}));
-        }
+        // Shared by all layers of a transformer; each takes them for itself, since others may be on another rank. The published model has one layer.
+        frame_embedding_ = take_embedding(source / shape_.prefix / "time_pos_embed", c, 4 * c, c);
+        spatial_share_ = mix_of((source / shape_.prefix / "time_mixer").take("mix_factor", {1}));
         if (shape_.last()) proj_out_ = take_linear(source / shape_.prefix / "proj_out", c, c);
     }
     void set_context(const Weights& source, const std::array<at::Tensor, num_branches>& context) override {
         cross_.set_context(source, context, attention_.out.bias);
     }
 
-    /// Later layers of a transformer share the first one's frame embedding and mix factor.
-    void share_with(const TemporalPart& first) { first_ = &first; }
-
-    void run(PassState& state) const override {
-        const auto& shared = first_ != nullptr ? *first_ : *this;
+    void run(PassState& state, plan::FrameRange /*slots*/) const override {
         const auto frames = state.hidden.size(0);
         const auto tokens = state.hidden.view({frames, -1, shape_.channels});
         const auto positions = sinusoid(at::arange(frames, state.hidden.options().dtype(c10::kFloat)), shape_.channels).to(state.hidden.scalar_type());
-        const auto embedding = embed(positions, shared.frame_embedding_).view({frames, 1, shape_.channels});
+        const auto embedding = embed(positions, frame_embedding_).view({frames, 1, shape_.channels});
         const Linear out{attention_.out.weight, cross_.bias(state.branch)};
         const auto step = state.chunks.pixels(frames);
         for (std::int64_t first = 0; first < tokens.size(1); first += step) {
@@ -256,21 +277,29 @@ class TemporalPart final : public Unit {
             add_feed_forward(m, layer_norm(m, norm_in_), feed_in_);
             add_linear(m, attend_frames(layer_norm(m, norm1_), attention_), out);
             add_feed_forward(m, layer_norm(m, norm3_), feed_);
-            z.lerp_(m, 1.0 - shared.spatial_share_);  // the spatial side without the frame embedding
+            z.lerp_(m, 1.0 - spatial_share_);  // the spatial side without the frame embedding
         }
         if (shape_.last()) {
             add_linear(state.residual, state.hidden, proj_out_);
             state.hidden = std::move(state.residual);
             state.residual.reset();
-            if (after_ == After::push) state.skips.push_back(state.hidden);
+            if (form().pushes) state.skips.push_back(state.hidden);
         }
     }
 
   private:
+    static UnitForm form_of(const TransformerShape& shape, After after) {
+        const auto c = shape.channels;
+        return {.channels = c,
+                .in_place = true,
+                .closes = shape.last(),
+                .pushes = shape.last() && after == After::push,
+                .work = {.pixel = 2 * feed_forward_work(c) + 4 * c * c + (shape.last() ? c * c : 0), .frame_pair = 2 * c},
+                .context_elements = c};
+    }
+
     TransformerShape shape_;
-    After after_;
     OneTokenAttention cross_;
-    const TemporalPart* first_ = nullptr;
     LayerNorm norm_in_, norm1_, norm3_;
     FeedForward feed_in_, feed_;
     SelfAttention attention_;
@@ -281,9 +310,9 @@ class TemporalPart final : public Unit {
 
 class Downsample final : public Unit {
   public:
-    Downsample(const std::string& block, std::int64_t channels) : Unit{block + ".downsamplers.0.conv", Coupling::per_frame}, channels_{channels} {}
+    Downsample(const std::string& block, std::int64_t channels) : Unit{block + ".downsamplers.0.conv", forms::downsample(channels)}, channels_{channels} {}
     void bind(const Weights& source) override { conv_ = take_conv(source / name(), channels_, channels_, 3, 2, 1); }
-    void run(PassState& state) const override {
+    void run(PassState& state, plan::FrameRange /*slots*/) const override {
         state.hidden = conv2d(state.hidden, conv_);
         state.skips.push_back(state.hidden);
     }
@@ -295,15 +324,11 @@ class Downsample final : public Unit {
 
 class Upsample final : public Unit {
   public:
-    Upsample(const std::string& block, std::int64_t channels) : Unit{block + ".upsamplers.0.conv", Coupling::per_frame}, channels_{channels} {}
+    Upsample(const std::string& block, std::int64_t channels) : Unit{block + ".upsamplers.0.conv", forms::upsample(channels)}, channels_{channels} {}
     void bind(const Weights& source) override { conv_ = take_conv(source / name(), channels_, channels_, 3); }
-    void run(PassState& state) const override {
-        const at::Tensor x = std::move(state.hidden);
-        at::Tensor out = at::empty({x.size(0), 2 * x.size(1), 2 * x.size(2), channels_}, x.options());
-        for_frame_chunks(out, state.chunks, [&](std::int64_t first, std::int64_t count) {
-            out.narrow(0, first, count).copy_(conv2d(upsample_twice(x.narrow(0, first, count)), conv_));
-        });
-        state.hidden = out;
+    void run(PassState& state, plan::FrameRange slots) const override {
+        make_anew(state, slots, 2 * state.hidden.size(1), 2 * state.hidden.size(2), channels_,
+                  [&](std::int64_t first, std::int64_t count) { return conv2d(upsample_twice(state.hidden.narrow(0, first, count)), conv_); });
     }
 
   private:
@@ -313,18 +338,15 @@ class Upsample final : public Unit {
 
 class ConvOut final : public Unit {
   public:
-    explicit ConvOut(const UNetConfig& config) : Unit{"conv_out", Coupling::per_frame}, in_{config.channels.front()}, out_{config.out_channels} {}
+    explicit ConvOut(const UNetConfig& config)
+        : Unit{"conv_out", forms::conv_out(config.channels.front(), config.out_channels)}, in_{config.channels.front()}, out_{config.out_channels} {}
     void bind(const Weights& source) override {
         norm_ = take_group_norm(source / "conv_norm_out", in_, group_eps_out);
         conv_ = take_conv(source / "conv_out", in_, out_, 3);
     }
-    void run(PassState& state) const override {
-        const at::Tensor x = std::move(state.hidden);
-        at::Tensor out = at::empty({x.size(0), x.size(1), x.size(2), out_}, x.options());
-        for_frame_chunks(x, state.chunks, [&](std::int64_t first, std::int64_t count) {
-            out.narrow(0, first, count).copy_(conv2d(group_norm_silu(x.narrow(0, first, count), norm_), conv_));
-        });
-        state.hidden = out;
+    void run(PassState& state, plan::FrameRange slots) const override {
+        make_anew(state, slots, state.hidden.size(1), state.hidden.size(2), out_,
+                  [&](std::int64_t first, std::int64_t count) { return conv2d(group_norm_silu(state.hidden.narrow(0, first, count), norm_), conv_); });
     }
 
   private:
@@ -344,26 +366,18 @@ class Builder {
     }
 
     void transformer(const std::string& prefix, std::size_t level, After after) {
-        const TemporalPart* first = nullptr;
         const auto layers = config_.transformer_layers[level];
         for (std::int64_t layer = 0; layer < layers; ++layer) {
             const TransformerShape shape{prefix, layer, layers, config_.channels[level], config_.heads[level], config_.cross_attention_dim};
             add<SpatialAttention>(shape);
             add<SpatialFeedForward>(shape);
-            auto& part = add<TemporalPart>(shape, after);
-            if (first == nullptr)
-                first = &part;
-            else
-                part.share_with(*first);
+            add<TemporalPart>(shape, after);
         }
     }
 
     template <class Type, class... Arguments>
-    Type& add(Arguments&&... arguments) {
-        auto unit = std::make_unique<Type>(std::forward<Arguments>(arguments)...);
-        auto& reference = *unit;
-        units.push_back(std::move(unit));
-        return reference;
+    void add(Arguments&&... arguments) {
+        units.push_back(std::make_unique<Type>(std::forward<Arguments>(arguments)...));
     }
 
     Units units;

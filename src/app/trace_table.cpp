@@ -1,0 +1,203 @@
+#include "app/trace_table.hpp"
+
+#include "base/text.hpp"
+
+#include <algorithm>
+#include <iomanip>
+#include <limits>
+#include <map>
+#include <set>
+#include <sstream>
+#include <unordered_map>
+#include <utility>
+
+namespace weft::app {
+
+using Kind = pipeline::Trace::Kind;
+
+namespace {
+
+/// Message -> when its sender had it ready, on the sender's clock; the ranks' clocks begin together, at a barrier.
+std::unordered_map<std::int64_t, double> sends_by_message(const RecordedTrace& trace) {
+    std::unordered_map<std::int64_t, double> ready;
+    for (std::size_t rank = 0; rank < trace.ranks.size(); ++rank)
+        for (const auto* const line : trace.of(rank, Kind::send)) ready[line->message] = line->begin_s;
+    return ready;
+}
+
+std::string plural(std::int64_t count, const char* one, const char* many) {
+    return cat(count, " ", count == 1 ? one : many);
+}
+
+std::string percent(double part, double whole) {
+    return fixed(whole > 0 ? 100 * part / whole : 0, 1);
+}
+
+/// "the hidden state of step 2, slice 1, conditional, from rank 1"
+std::string awaited(const TraceLine& wait) {
+    const auto what = [&]() -> std::string {
+        switch (wait.cargo) {
+            case plan::Cargo::prediction: return cat("the prediction of ", describe(wait.pass));
+            case plan::Cargo::latents: return cat("latents of step ", wait.pass.step + 1);
+            case plan::Cargo::saved: return cat("latents of step ", wait.pass.step + 1, " for the run file");
+            case plan::Cargo::state: return cat("the hidden state of ", describe(wait.pass));
+            case plan::Cargo::skip: return cat("a skip of ", describe(wait.pass));
+            case plan::Cargo::slot: return cat("the end of ", describe(wait.pass));
+        }
+        return "?";
+    };
+    return cat(what(), ", from rank ", wait.from);
+}
+
+std::string row(const std::string& name, const RankFigures& figures, double seconds) {
+    std::ostringstream out;
+    out << std::left << std::setw(6) << name << std::right << std::setw(10) << fixed(figures.busy_s, 3) << std::setw(9) << percent(figures.busy_s, seconds);
+    for (const auto idle_s : figures.idle_s) out << std::setw(10) << percent(idle_s, seconds);
+    out << std::setw(8) << percent(figures.rest_s, seconds);
+    if (figures.longest_wait != nullptr) out << "  " << fixed(figures.longest_wait_s, 3) << " s for " << awaited(*figures.longest_wait);
+    out << "\n";
+    return std::move(out).str();
+}
+
+std::string ranks_text(const Figures& figures) {
+    std::string text = "                        idle %, waiting for\nrank      busy s   busy %    passes      legs transfers      ends  rest %  longest wait\n";
+    RankFigures all;
+    for (std::size_t rank = 0; rank < figures.ranks.size(); ++rank) {
+        const auto& one = figures.ranks[rank];
+        text += row(cat(rank), one, figures.seconds);
+        all.busy_s += one.busy_s;
+        all.rest_s += one.rest_s;
+        for (std::size_t idle = 0; idle < plan::num_idle; ++idle) all.idle_s[idle] += one.idle_s[idle];
+    }
+    if (figures.ranks.size() > 1) text += row("all", all, figures.seconds * static_cast<double>(figures.ranks.size()));
+    return text;
+}
+
+std::string links_text(const RecordedTrace& trace, const Window& window) {
+    struct Link {
+        std::int64_t bytes = 0;
+        std::int64_t messages = 0;
+    };
+    std::map<std::pair<int, int>, Link> links;
+    std::map<plan::Cargo, std::int64_t> by_cargo;
+    for (std::size_t rank = 0; rank < trace.ranks.size(); ++rank)
+        for (const auto* const line : trace.of(rank, Kind::send)) {
+            if (line->end_s < window.begin_s || line->end_s > window.end_s) continue;
+            auto& link = links[{line->from, line->to}];
+            link.bytes += line->bytes;
+            ++link.messages;
+            by_cargo[line->cargo] += line->bytes;
+        }
+    if (links.empty()) return "links     nothing travelled\n";
+    std::vector<std::string> cargoes;
+    for (const auto& [cargo, bytes] : by_cargo) cargoes.push_back(cat(name_of(cargo), " ", human_bytes(bytes)));
+    std::string text = cat("links     ", links.size(), " carried ", join(cargoes), "\n");
+    std::map<int, std::vector<std::string>> sends;
+    for (const auto& [ends, link] : links)
+        sends[ends.first].push_back(cat("to ", ends.second, " ", human_bytes(link.bytes), " in ", plural(link.messages, "message", "messages")));
+    for (const auto& [rank, items] : sends) {
+        auto label = cat("rank ", rank);
+        label.resize(std::max<std::size_t>(10, label.size() + 1), ' ');
+        text += cat(label, "sends ", join(items), "\n");
+    }
+    return text;
+}
+
+}  // namespace
+
+double Figures::efficiency() const {
+    double busy = 0;
+    for (const auto& rank : ranks) busy += rank.busy_s;
+    return seconds > 0 ? busy / (seconds * static_cast<double>(ranks.size())) : 0;
+}
+
+Figures measure(const RecordedTrace& trace, const Window& window) {
+    const auto sends = sends_by_message(trace);
+    Figures figures{.ranks = {}, .seconds = window.end_s - window.begin_s};
+    for (const auto& lines : trace.ranks) {
+        auto& rank = figures.ranks.emplace_back();
+        double first_s = trace.seconds;
+        double last_s = 0;
+        for (const auto& line : lines)
+            if (line.kind == Kind::task) {
+                first_s = std::min(first_s, line.begin_s);
+                last_s = std::max(last_s, line.end_s);
+            }
+        const auto idle = [&](plan::Idle why) -> double& { return rank.idle_s[static_cast<std::size_t>(why)]; };
+        // Without a task first_s is the end.
+        idle(plan::Idle::ends) = window.part_of(0, first_s) + window.part_of(std::max(first_s, last_s), trace.seconds);
+        for (const auto& line : lines) {
+            const auto part_s = window.part_of(line.begin_s, line.end_s);
+            const bool between = line.begin_s >= first_s && line.end_s <= last_s;
+            if (line.kind == Kind::task) rank.busy_s += part_s;
+            if (line.kind == Kind::advance && !between) idle(plan::Idle::ends) -= part_s;
+            if (line.kind != Kind::wait) continue;
+            if (part_s > rank.longest_wait_s) {
+                rank.longest_wait_s = part_s;
+                rank.longest_wait = &line;
+            }
+            if (!between) continue;
+            const auto ready_s = std::clamp(sends.at(line.message), line.begin_s, line.end_s);
+            idle(plan::idle_of(line.cargo)) += window.part_of(line.begin_s, ready_s);
+            idle(plan::Idle::transfer) += window.part_of(ready_s, line.end_s);
+        }
+        double known = rank.busy_s;
+        for (const auto idle_s : rank.idle_s) known += idle_s;
+        rank.rest_s = std::max(0.0, figures.seconds - known);
+    }
+    return figures;
+}
+
+Overlap overlap_of(const RecordedTrace& trace) {
+    struct Extent {
+        std::int64_t begin = std::numeric_limits<std::int64_t>::max();
+        std::int64_t end = 0;
+    };
+    std::map<std::int64_t, Extent> steps;
+    for (std::size_t rank = 0; rank < trace.ranks.size(); ++rank)
+        for (const auto* const task : trace.of(rank, Kind::task)) {
+            auto& extent = steps[task->pass.step];
+            extent.begin = std::min(extent.begin, task->clock.begin);
+            extent.end = std::max(extent.end, task->clock.end);
+        }
+    Overlap overlap;
+    for (const auto& [step, extent] : steps) {
+        const auto next = steps.find(step + 1);
+        if (next == steps.end()) continue;
+        ++overlap.steps;
+        if (next->second.begin < extent.end) ++overlap.overlapping;
+    }
+    return overlap;
+}
+
+std::string headline(const RecordedTrace& trace, const Window& window) {
+    std::set<plan::Pass> passes;
+    std::int64_t legs = 0;
+    for (std::size_t rank = 0; rank < trace.ranks.size(); ++rank)
+        for (const auto* const task : trace.of(rank, Kind::task)) {
+            if (!window.shows(*task)) continue;
+            passes.insert(task->pass);
+            ++legs;
+        }
+    auto text = plural(std::ssize(trace.ranks), "rank", "ranks");
+    if (!passes.empty()) {
+        const auto first = passes.begin()->step + 1;
+        const auto last = passes.rbegin()->step + 1;
+        text += first == last ? cat(", step ", first) : cat(", steps ", first, " to ", last);
+    }
+    text += cat(", ", plural(std::ssize(passes), "pass", "passes"), legs > std::ssize(passes) ? cat(" in ", legs, " legs") : "");
+    const auto whole = window.begin_s <= 0 && window.end_s >= trace.seconds;
+    text += whole ? cat(", ", human_seconds(trace.seconds)) : cat(", from ", fixed(window.begin_s, 3), " to ", fixed(window.end_s, 3), " s");
+    return cat(text, ", efficiency ", fixed(100 * measure(trace, window).efficiency(), 1), " %");
+}
+
+std::string as_table(const RecordedTrace& trace, const Window& window) {
+    auto text = cat("trace     ", trace.source, "\ndenoise   ", headline(trace, window),
+                    trace.load_bound > 0 ? cat(" (load bound ", fixed(100 * trace.load_bound, 1), " %)") : "", "\n");
+    if (const auto overlap = overlap_of(trace); overlap.steps > 0)
+        text += cat("overlap   in ", overlap.overlapping, " of the ", overlap.steps,
+                    " before the last step, a pass of the next begins before the last pass ends, by the logical clock\n");
+    return cat(text, "\n", ranks_text(measure(trace, window)), "\n", links_text(trace, window));
+}
+
+}  // namespace weft::app

@@ -1,0 +1,27 @@
+#pragma once
+#include "plan/plan.hpp"
+
+namespace weft::plan {
+
+/// Gives the plan, whose slices, shape and links are there, a layout, a deal, owners and an order of legs, as `layout` of the settings asks.
+/// Refuses (exit code 2) what ranks or pieces do not allow; "auto" passes over layouts of which a rank holds more than `memory.budget`, where one is set.
+void lay_out(Plan& plan, const Settings& settings, int num_ranks);
+
+/// "cut passes", "2 groups of 3 stages, folded"
+[[nodiscard]] std::string layout_name(const Layout& layout);
+
+/// The deal, and the owners that follow from it.
+void take_deal(Plan& plan, Deal deal);
+
+/// A way of a pass over stages 0 to num_stages - 1; without legs where the pieces are too few.
+/// Straight: one leg a stage, in order; the busiest stage's cost is within 1.5 % of the least possible, and among such cuts the fewest bytes move.
+[[nodiscard]] Route straight_map(const PassShape& shape, bool guided, int num_stages);
+/// Folded: every stage but the last has a leg of the way down and one of the way up, cut between units; balance and bytes as above.
+[[nodiscard]] Route folded_map(const PassShape& shape, bool guided, int num_stages);
+/// As written: "0@0, 2@13, 1@40": stage 2 takes over in front of piece 13, stage 1 in front of piece 40. `wrong` says what does not hold.
+[[nodiscard]] Route written_map(const PassShape& shape, int num_stages, const std::string& text, std::string& wrong);
+
+/// Largest cost of a stage / mean.
+[[nodiscard]] double imbalance(const PassShape& shape, bool guided, const Route& map, int num_stages);
+
+}  // namespace weft::plan

@@ -1,0 +1,46 @@
+#pragma once
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace weft::plan {
+
+/// What the plan assumes of the ways between ranks. Bytes of a pair of ranks move one message after the other, each direction on its own.
+struct Links {
+    std::vector<int> host;           ///< by rank; empty: all on one
+    double local_bytes_s = 20e9;     ///< between two ranks of a host, each direction
+    double remote_bytes_s = 1.25e9;  ///< out of a host, and into it, shared by its ranks
+    double local_latency_s = 50e-6;
+    double remote_latency_s = 100e-6;
+
+    [[nodiscard]] int host_of(int rank) const { return host.empty() ? 0 : host.at(static_cast<std::size_t>(rank)); }
+    [[nodiscard]] bool same_host(int a, int b) const { return host_of(a) == host_of(b); }
+};
+
+/// "300 GB/s within a host"; with several hosts also what lies between them.
+[[nodiscard]] std::string describe(const Links& links);
+
+/// Messages that somebody waits for, and bulk that nobody does: between hosts the two share a way, and small messages are hardly held up by large ones; here
+/// they are not at all.
+enum class Haste { foreground, background };
+
+/// When messages arrive that are given to the links in the order of their starts.
+class Wires {
+  public:
+    explicit Wires(const Links& links) : links_{links} {}
+
+    struct Flight {
+        std::int64_t begin_ns = 0;   ///< the first byte leaves
+        std::int64_t arrive_ns = 0;  ///< the last byte is there
+    };
+    [[nodiscard]] Flight send(int from, int to, std::int64_t bytes, std::int64_t now_ns, Haste haste = Haste::foreground);
+
+  private:
+    const Links& links_;
+    std::map<std::pair<int, int>, std::int64_t> pair_free_;             ///< pair of ranks -> when its last message has left
+    std::map<std::pair<int, Haste>, std::int64_t> out_free_, in_free_;  ///< the same of a host's way out and in
+};
+
+}  // namespace weft::plan
