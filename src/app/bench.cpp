@@ -1,6 +1,4 @@
 #include "pipeline/bench.hpp"
-#include "app/bench_scaling.hpp"
-#include "app/bench_units.hpp"
 #include "app/command.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
@@ -58,13 +56,7 @@ void add_bench(CLI::App& root, Actions& actions) {
     command->add_option("--warm-up", arguments->warm_up, "runs that are not counted");
     command->add_option("--repeats", arguments->repeats, "runs that are");
     command->add_option("--json", arguments->json, "also write every figure to this file");
-    const auto scaling = add_bench_scaling(*command);
-    const auto units = add_bench_units(*command);
-    actions[command] = [arguments, scaling, units] {
-        if (const int code = scaling(); code >= 0) return code;
-        if (const int code = units(); code >= 0) return code;
-        return run(*arguments);
-    };
+    actions[command] = [arguments] { return run(*arguments); };
 }
 
 }  // namespace weft::app

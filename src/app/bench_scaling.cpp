@@ -1,5 +1,4 @@
-#include "app/bench_scaling.hpp"
-
+#include "app/command.hpp"
 #include "app/links.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
@@ -76,7 +75,7 @@ plan::PassShape shape_of(const Arguments& arguments, const Settings& settings, M
             return equal_shape(stages, slots);
     }
     if (arguments.costs == "mimicmotion" || arguments.costs == "musepose") return model::pass_shape_of(settings, slots, c10::kCUDA, c10::kHalf, 0, mistakes);
-    mistakes.add("--costs", arguments.costs, "must be mimicmotion, musepose, or equal:STAGES");
+    mistakes.add("--costs", arguments.costs, "must be mimicmotion, musepose, or equal:STAGES, STAGES from 1 to 256", "for example equal:8");
     return {};
 }
 
@@ -93,18 +92,25 @@ int run(Arguments arguments) {
     if (arguments.phase == "decode")
         request.phase = pipeline::Phase::decode;
     else if (arguments.phase != "denoise")
-        mistakes.add("--phase", arguments.phase, "must be denoise or decode");
+        mistakes.add("--phase", arguments.phase, "must be denoise or decode", "denoise is usual");
     if (arguments.clip == "chain")
         request.clip = pipeline::Clip::chain;
     else if (arguments.clip == "ring")
         request.clip = pipeline::Clip::ring;
     else if (arguments.clip != "frames")
-        mistakes.add("--clip", arguments.clip, "must be frames, chain or ring");
+        mistakes.add("--clip", arguments.clip, "must be frames, chain or ring", "frames are MimicMotion's slices");
     if (arguments.length == 0) arguments.length = request.clip == pipeline::Clip::frames ? 531 : 23;
-    if (arguments.length < 2) mistakes.add("--length", cat(arguments.length), "must be at least 2");
+    if (arguments.length < 2) mistakes.add("--length", cat(arguments.length), "must be at least 2", "531 frames or 23 slices are usual");
     if (arguments.payload < 1) mistakes.add("--payload", cat(arguments.payload), "must be at least 1", "64 is usual");
     if (arguments.time_scale < 0) mistakes.add("--time-scale", cat(arguments.time_scale), "must not be negative", "0 chooses");
-    if (!(arguments.minutes > 0)) mistakes.add("--minutes", cat(arguments.minutes), "must be more than 0");
+    if (!(arguments.minutes > 0)) mistakes.add("--minutes", cat(arguments.minutes), "must be more than 0", "9 is usual");
+    const bool launched = !comm::launcher().empty();
+    if (launched) {
+        request.ranks = {comm::launched_ranks()};
+        if (!(arguments.time_scale > 0))
+            mistakes.add("--time-scale", "0", "must be given on ranks of a launcher", "what the same command chooses for ranks as threads");
+        if (request.phase == pipeline::Phase::decode) mistakes.add("--phase", "decode", "needs ranks as threads", "start it without a launcher");
+    }
     if (arguments.at_once < 1 || arguments.at_once > 64) mistakes.add("--at-once", cat(arguments.at_once), "must be from 1 to 64", "3 is usual");
     mistakes.throw_if_any("weft bench scaling cannot go on:");
     request.length = arguments.length;
@@ -121,19 +127,15 @@ int run(Arguments arguments) {
         asked.hosts = std::min(asked.hosts, num_ranks);
         return links_from(asked, num_ranks, none);
     };
-    if (!comm::launcher().empty()) {
-        const auto links = request.links(comm::launched_ranks());
+    if (launched) {
+        const auto links = request.links(request.ranks.front());
         transport = std::make_unique<comm::Transport>(
             [&] { return pipeline::make_late_link(comm::make_mpi_link(), links, {.time = arguments.time_scale, .payload = arguments.payload}); },
             comm::Watch{.stall_s = 1e6});
-        if (!(arguments.time_scale > 0)) {
-            mistakes.add("--time-scale", "0", "must be given on ranks of a launcher", "what the same command chooses for ranks as threads");
-            mistakes.throw_if_any("weft bench scaling cannot go on:");
-        }
     }
-    std::optional<Events> events;
-    if (!arguments.events.empty()) request.events = &events.emplace(arguments.events);
     const bool speaks = !transport || transport->speaks();
+    std::optional<Events> events;
+    if (speaks && !arguments.events.empty()) request.events = &events.emplace(arguments.events);
     const auto what = cat(arguments.costs, ", ", arguments.clip, " ", arguments.length, ", ", settings.video.width, "x", settings.video.height, ", slices of ",
                           settings.slices.length, ", links ", plan::describe(request.links(request.ranks.back())), ", payload 1/", arguments.payload);
     if (speaks) std::cout << what << "\nshares in %\n" << pipeline::table_head() << std::flush;
@@ -148,8 +150,9 @@ int run(Arguments arguments) {
 
 }  // namespace
 
-std::function<int()> add_bench_scaling(CLI::App& bench) {
-    auto* const command = bench.add_subcommand("scaling", "efficiency on many ranks: real plans, transports, buffers and blending, units that sleep");
+void add_bench_scaling(CLI::App& root, Actions& actions) {
+    auto* const command =
+        root.get_subcommand("bench")->add_subcommand("scaling", "efficiency on many ranks: real plans, transports, buffers and blending, units that sleep");
     const auto arguments = std::make_shared<Arguments>();
     command->add_option("--costs", arguments->costs, "true costs of a family at 576x1024x72 or 768x768x48: mimicmotion, musepose; or equal:STAGES");
     command->add_option("--clip", arguments->clip, "frames: MimicMotion's slices; chain, ring: of slices that share frames with their neighbours");
@@ -165,10 +168,7 @@ std::function<int()> add_bench_scaling(CLI::App& bench) {
     command->add_option("--json", arguments->json, "also write every figure to this file");
     command->add_option("--events", arguments->events, "append the trace of the last row to this file, for weft trace");
     command->add_option("--plot", arguments->plot, "also draw efficiency over ranks to this SVG file");
-    return [command, arguments]() -> int {
-        if (!command->parsed()) return -1;
-        return run(*arguments);
-    };
+    actions[command] = [arguments] { return run(*arguments); };
 }
 
 }  // namespace weft::app

@@ -1,5 +1,4 @@
-#include "app/bench_units.hpp"
-
+#include "app/command.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/settings.hpp"
@@ -28,7 +27,7 @@ int run(const Arguments& arguments) {
     Mistakes mistakes;
     const auto settings = arguments.config.empty() ? parse_settings("", "weft bench units", arguments.overrides, mistakes)
                                                    : read_settings(arguments.config, arguments.overrides, mistakes);
-    if (arguments.repeats < 1) mistakes.add("--repeats", cat(arguments.repeats), "must be at least 1");
+    if (arguments.repeats < 1) mistakes.add("--repeats", cat(arguments.repeats), "must be at least 1", "3 is usual");
     mistakes.throw_if_any("weft bench units cannot go on:");
     const auto report = pipeline::bench_units(settings, arguments.repeats);
     std::cout << pipeline::as_table(report);
@@ -41,17 +40,14 @@ int run(const Arguments& arguments) {
 
 }  // namespace
 
-std::function<int()> add_bench_units(CLI::App& bench) {
-    auto* const command = bench.add_subcommand("units", "seconds of each unit of the denoiser, by branch; kept for plans");
+void add_bench_units(CLI::App& root, Actions& actions) {
+    auto* const command = root.get_subcommand("bench")->add_subcommand("units", "seconds of each unit of the denoiser, by branch; kept for plans");
     const auto arguments = std::make_shared<Arguments>();
     command->add_option("CONFIG", arguments->config, "settings, TOML; without: the published model at its size, filled with noise (--set model.path=random)");
     command->add_option("--set", arguments->overrides, "table.key=value, in place of the file's; may be repeated");
     command->add_option("--repeats", arguments->repeats, "passes of each branch that count; the least time of each unit is kept");
     command->add_option("--out", arguments->out, "a file for weft plan --costs, in place of this machine's own");
-    return [command, arguments]() -> int {
-        if (!command->parsed()) return -1;
-        return run(*arguments);
-    };
+    actions[command] = [arguments] { return run(*arguments); };
 }
 
 }  // namespace weft::app

@@ -22,6 +22,9 @@ void add_plan(CLI::App& root, Actions& actions);
 void add_inspect(CLI::App& root, Actions& actions);
 void add_trace(CLI::App& root, Actions& actions);
 void add_bench(CLI::App& root, Actions& actions);
+/// Below `bench`, which must be there.
+void add_bench_units(CLI::App& root, Actions& actions);
+void add_bench_scaling(CLI::App& root, Actions& actions);
 void add_doctor(CLI::App& root, Actions& actions);
 void add_make_model(CLI::App& root, Actions& actions);
 

@@ -34,7 +34,9 @@ int run_program(int argc, char** argv, const std::vector<AddCommand>& commands) 
     try {
         refuse_unknown_command(root, argc, argv);
         root.parse(argc, argv);
-        return actions.at(root.get_subcommands().front())();
+        const auto* command = root.get_subcommands().front();
+        while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+        return actions.at(command)();
     } catch (const CLI::ParseError& error) {
         return root.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::user_mistake);
     } catch (const std::exception& error) {

@@ -334,6 +334,7 @@ void check_settings(const Settings& s, Mistakes& mistakes) {
     at_least("device.threads", s.device.threads, 1);
     at_most("device.threads", s.device.threads, 1024);
     at_least("layout.stages", s.layout.stages, 0);
+    at_most("layout.stages", s.layout.stages, 4096);
     const bool staged = s.layout.kind == LayoutKind::stages;
     if (s.layout.stages > 0 && !staged)
         mistakes.add("layout.stages", cat(s.layout.stages), "counts only with layout.kind = \"stages\"", "use 0, or name that kind");

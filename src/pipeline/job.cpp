@@ -298,8 +298,8 @@ void Job::State::begin(const std::string& name) {
 void Job::State::check_budget() const {
     const auto budget = budget_of(settings);
     if (!budget) return;
-    const auto mine = plan::rank_bytes(plan, rank());
-    const auto needed = std::max(model::other_weight_bytes(model->sizes(), settings, device), mine.weights + mine.slots) + 2 * plan.latent_bytes();
+    const auto others = model::other_weight_bytes(model->sizes(), settings, device) + 2 * plan.latent_bytes();
+    const auto needed = std::max(others, plan::needed_bytes(plan, rank()));
     if (needed > *budget)
         throw Error(ExitCode::does_not_fit, cat("memory.budget = ", in_quotes(settings.memory.budget), ": weights, slots and latents alone need ",
                                                 human_bytes(needed), "; raise the budget to more than that"));

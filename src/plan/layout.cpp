@@ -12,9 +12,9 @@ namespace weft::plan {
 
 namespace {
 
-constexpr double as_fast = 1.005;     // layouts within half a percent of the fastest count as as fast
-constexpr int most_auto_stages = 16;  // of what "auto" tries; folded ones stop moving fewer bytes at 6 (../shared/schedule.md section 2)
-constexpr int most_folded_stages = 6;
+constexpr double as_fast = 1.005;      // layouts within half a percent of the fastest count as as fast
+constexpr int most_auto_stages = 16;   // of what "auto" tries
+constexpr int most_folded_stages = 6;  // more move no fewer bytes than straight ones
 constexpr std::int64_t steps_played = 3;
 
 /// One way to deal that may be taken.
@@ -40,7 +40,7 @@ void weigh(Candidate& candidate, const Plan& plan) {
         }
     }
     for (const auto& [link, bytes] : link_bytes(tried)) candidate.moved += bytes.sum();
-    for (int rank = 0; rank < tried.num_ranks(); ++rank) candidate.held = std::max(candidate.held, rank_bytes(tried, rank).sum());
+    for (int rank = 0; rank < tried.num_ranks(); ++rank) candidate.held = std::max(candidate.held, needed_bytes(tried, rank));
 }
 
 class Chooser {
@@ -55,9 +55,11 @@ class Chooser {
             deal_stages(plan_.num_slices(), plan_.guided, plan_.shape, num_ranks_, route, num_stages));
     }
     void stages(int num_stages, const std::string& map) {
-        if (map != "folded") stages(num_stages, "straight", straight_map(plan_.shape, plan_.guided, num_stages));
-        if (map == "folded" || (map == "auto" && num_stages <= most_folded_stages && !plan_.shape.skips.empty()))
-            stages(num_stages, "folded", folded_map(plan_.shape, plan_.guided, num_stages));
+        for (const double give : {usual_give, tight_give}) {
+            if (map != "folded") stages(num_stages, "straight", straight_map(plan_.shape, plan_.guided, num_stages, give));
+            if (map == "folded" || (map == "auto" && num_stages <= most_folded_stages && !plan_.shape.skips.empty()))
+                stages(num_stages, "folded", folded_map(plan_.shape, plan_.guided, num_stages, give));
+        }
     }
 
     [[nodiscard]] bool empty() const { return candidates_.empty(); }
@@ -71,7 +73,8 @@ class Chooser {
         auto fitting = candidates_;
         if (budget) std::erase_if(fitting, [&](const Candidate& candidate) { return candidate.held > *budget; });
         const bool none_fits = fitting.empty();
-        if (none_fits) fitting = candidates_;
+        if (none_fits)  // the job will be refused; by as little as can be
+            fitting = {*std::min_element(candidates_.begin(), candidates_.end(), [](const auto& a, const auto& b) { return a.held < b.held; })};
         const auto fastest = std::min_element(fitting.begin(), fitting.end(), [](const auto& a, const auto& b) { return a.seconds < b.seconds; })->seconds;
         const auto worse = [&](const Candidate& a, const Candidate& b) { return b.seconds <= fastest * as_fast && b.moved < a.moved; };
         auto chosen = *std::find_if(fitting.begin(), fitting.end(), [&](const auto& c) { return c.seconds <= fastest * as_fast; });
@@ -89,6 +92,7 @@ class Chooser {
         const Candidate* next = nullptr;
         for (const auto& candidate : candidates_)
             if (layout_name(candidate.layout) != layout_name(chosen.layout) && (next == nullptr || candidate.seconds < next->seconds)) next = &candidate;
+        if (next == nullptr) return {};
         const auto told = [](const Candidate& candidate) {
             return cat(layout_name(candidate.layout), " ", human_seconds(candidate.seconds), " and ", human_bytes(candidate.moved), " a step moved");
         };
@@ -150,6 +154,9 @@ void lay_out(Plan& plan, const Settings& settings, int num_ranks) {
         for (int stages = wish.kind == LayoutKind::stages ? std::min(2, num_ranks) : 2; stages <= std::min(num_ranks, most_auto_stages); ++stages)
             if (num_ranks % stages == 0) chooser.stages(stages, wish.map);
     }
+    if (chooser.empty() && wished_stages == 0)
+        refuse_layout("layout.stages", "0", cat("no number of stages up to ", most_auto_stages, " divides ", num_ranks, " ranks and this model's pieces"),
+                      "name a number of stages, or start another number of ranks");
     if (chooser.empty())
         refuse_layout("layout.stages", cat(wished_stages), cat("this model's ", plan.shape.num_pieces(), " pieces cannot be cut so often"), "use fewer stages");
     auto chosen = chooser.best(budget);

@@ -13,11 +13,14 @@ void lay_out(Plan& plan, const Settings& settings, int num_ranks);
 /// The deal, and the owners that follow from it.
 void take_deal(Plan& plan, Deal deal);
 
+inline constexpr double usual_give = 1.015;
+inline constexpr double tight_give = 1.002;  ///< for fast links, where balance is worth more than bytes
+
 /// A way of a pass over stages 0 to num_stages - 1; without legs where the pieces are too few.
-/// Straight: one leg a stage, in order; the busiest stage's cost is within 1.5 % of the least possible, and among such cuts the fewest bytes move.
-[[nodiscard]] Route straight_map(const PassShape& shape, bool guided, int num_stages);
+/// Straight: one leg a stage, in order; the busiest stage's cost is at most `give` times the least possible, and among such cuts the fewest bytes move.
+[[nodiscard]] Route straight_map(const PassShape& shape, bool guided, int num_stages, double give = usual_give);
 /// Folded: every stage but the last has a leg of the way down and one of the way up, cut between units; balance and bytes as above.
-[[nodiscard]] Route folded_map(const PassShape& shape, bool guided, int num_stages);
+[[nodiscard]] Route folded_map(const PassShape& shape, bool guided, int num_stages, double give = usual_give);
 /// As written: "0@0, 2@13, 1@40": stage 2 takes over in front of piece 13, stage 1 in front of piece 40. `wrong` says what does not hold.
 [[nodiscard]] Route written_map(const PassShape& shape, int num_stages, const std::string& text, std::string& wrong);
 

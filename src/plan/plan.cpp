@@ -103,6 +103,11 @@ RankBytes rank_bytes(const Plan& plan, int rank) {
             .latents = count(plan.kept(rank)) * plan.frame_elements() * 4};
 }
 
+std::int64_t needed_bytes(const Plan& plan, int rank) {
+    const auto bytes = rank_bytes(plan, rank);
+    return bytes.weights + bytes.slots + 2 * plan.latent_bytes();
+}
+
 std::map<std::pair<int, int>, LinkBytes> link_bytes(const Plan& plan) {
     std::map<std::pair<int, int>, LinkBytes> links;
     const auto latent = plan.frame_elements() * 4;

@@ -8,14 +8,13 @@
 #include <limits>
 #include <numeric>
 
-// Where the stages of a pipeline are cut: first the least cost of the busiest stage, then, among cuts that cost at most 1.5 % more, the fewest bytes. Costs are
-// those of both branches together, since a stage meets them in turn.
+// Where the stages of a pipeline are cut: first the least cost of the busiest stage, then, among cuts that cost little more, the fewest bytes. Costs are those
+// of both branches together, since a stage meets them in turn.
 
 namespace weft::plan {
 
 namespace {
 
-constexpr double give = 1.015;
 constexpr auto never = std::numeric_limits<std::int64_t>::max() / 4;
 
 std::size_t index(std::int64_t i) {
@@ -78,7 +77,7 @@ std::int64_t least_straight(const PassShape& shape, const Sums& cost, int num_st
 
 }  // namespace
 
-Route straight_map(const PassShape& shape, bool guided, int num_stages) {
+Route straight_map(const PassShape& shape, bool guided, int num_stages, double give) {
     ensure(num_stages >= 1, "a pipeline has a stage");
     const auto n = shape.num_pieces();
     if (num_stages == 1) return route_of({{{0, n}, 0}}, 1);
@@ -140,8 +139,8 @@ class Folding {
         }
     }
 
-    /// Legs for the least limit, bytes among those within the usual give; none where there are too few borders.
-    [[nodiscard]] std::vector<Leg> best() {
+    /// Legs for the least limit times `give`, and of those the ones that move fewest bytes; none where there are too few borders.
+    [[nodiscard]] std::vector<Leg> best(double give) {
         if (!try_limit(cost_.all())) return {};
         auto too_small = (cost_.all() + num_stages_ - 1) / num_stages_ - 1;
         auto enough = cost_.all();
@@ -231,9 +230,9 @@ class Folding {
 
 }  // namespace
 
-Route folded_map(const PassShape& shape, bool guided, int num_stages) {
-    if (num_stages == 1) return straight_map(shape, guided, 1);
-    return route_of(Folding(shape, guided, num_stages).best(), 2 * num_stages);
+Route folded_map(const PassShape& shape, bool guided, int num_stages, double give) {
+    if (num_stages == 1) return straight_map(shape, guided, 1, give);
+    return route_of(Folding(shape, guided, num_stages).best(give), 2 * num_stages);
 }
 
 Route written_map(const PassShape& shape, int num_stages, const std::string& text, std::string& wrong) {
