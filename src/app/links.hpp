@@ -17,6 +17,11 @@ struct LinkArguments {
     std::string remote;  ///< "1Gbit/s"
 };
 
+/// Did the user say anything?
+[[nodiscard]] inline bool told(const LinkArguments& arguments) {
+    return arguments.hosts != 1 || !arguments.local.empty() || !arguments.remote.empty();
+}
+
 void add_link_options(CLI::App& command, LinkArguments& arguments);
 
 /// Ranks in order, as many on each host; mistakes go to `mistakes`.

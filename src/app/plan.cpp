@@ -9,6 +9,7 @@
 
 #include <iostream>
 #include <memory>
+#include <optional>
 
 namespace weft::app {
 
@@ -34,7 +35,8 @@ int run(const Arguments& arguments) {
     if (!arguments.memory.empty()) mistakes.add("--memory", arguments.memory, "is not offered by this build", "leave it out");
     const auto links = links_from(arguments.links, arguments.ranks, mistakes);
     mistakes.throw_if_any("weft plan cannot go on:");
-    std::cout << pipeline::preview({.settings = settings, .num_ranks = arguments.ranks, .links = links, .costs = arguments.costs});
+    std::cout << pipeline::preview(
+        {.settings = settings, .num_ranks = arguments.ranks, .links = told(arguments.links) ? std::optional(links) : std::nullopt, .costs = arguments.costs});
     return 0;
 }
 

@@ -28,7 +28,7 @@ Kind kind_called(const std::string& name) {
 }
 
 plan::Cargo cargo_called(const std::string& name) {
-    const auto* const found = std::ranges::find_if(cargoes, [&](plan::Cargo cargo) { return name_of(cargo) == name; });
+    const auto* const found = std::ranges::find_if(cargoes, [&](plan::Cargo cargo) { return plan::name_of(cargo) == name; });
     if (found == cargoes.end()) refuse(cat("unknown cargo ", in_quotes(name)));
     return *found;
 }
@@ -182,18 +182,6 @@ std::vector<const TraceLine*> RecordedTrace::of(std::size_t rank, Kind kind) con
 
 RecordedTrace read_trace(const std::string& path) {
     return Reader(path).read();
-}
-
-std::string_view name_of(plan::Cargo cargo) {
-    switch (cargo) {
-        case plan::Cargo::prediction: return "prediction";
-        case plan::Cargo::latents: return "latents";
-        case plan::Cargo::saved: return "saved";
-        case plan::Cargo::state: return "state";
-        case plan::Cargo::skip: return "skip";
-        case plan::Cargo::slot: return "slot";
-    }
-    return "?";
 }
 
 double Window::part_of(double from_s, double to_s) const {

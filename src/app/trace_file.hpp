@@ -40,14 +40,11 @@ struct RecordedTrace {
 /// The newest complete trace: a later start that was killed left none, or a part. Refuses (exit code 2) a file that cannot be read or holds none.
 [[nodiscard]] RecordedTrace read_trace(const std::string& path);
 
-/// "prediction", as the events say it.
-[[nodiscard]] std::string_view name_of(plan::Cargo cargo);
-
 /// Seconds of a job, [begin, end).
 struct Window {
     double begin_s = 0;
     double end_s = 0;
-    /// How much of [begin, end) lies in it.
+    /// Seconds of [from_s, to_s) that lie in it.
     [[nodiscard]] double part_of(double from_s, double to_s) const;
     /// Does anything of the line lie in it?
     [[nodiscard]] bool shows(const TraceLine& line) const { return line.end_s >= begin_s && line.begin_s < end_s; }

@@ -139,7 +139,7 @@ class Writer {
             case Kind::receive: break;
         }
         const bool whole_step = line.cargo == plan::Cargo::latents || line.cargo == plan::Cargo::saved;
-        return cat(app::name_of(line.cargo), " ", whole_step ? cat("step ", line.pass.step + 1) : short_name(line.pass));
+        return cat(plan::name_of(line.cargo), " ", whole_step ? cat("step ", line.pass.step + 1) : short_name(line.pass));
     }
 
     static Json arguments_of(const TraceLine& line) {

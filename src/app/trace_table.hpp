@@ -3,7 +3,6 @@
 #include "plan/simulate.hpp"
 
 #include <array>
-#include <optional>
 #include <string>
 #include <vector>
 

@@ -5,8 +5,8 @@
 #include "device/cuda.hpp"
 #include "device/device.hpp"
 #include "device/meter.hpp"
-#include "model/model.hpp"
 #include "pipeline/clip_denoiser.hpp"
+#include "pipeline/workbench.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -15,7 +15,6 @@
 #include <ctime>
 #include <functional>
 #include <iomanip>
-#include <numeric>
 #include <set>
 #include <sstream>
 
@@ -28,18 +27,6 @@ double median_of(std::vector<double> values) {
     std::sort(values.begin(), values.end());
     const auto middle = values.size() / 2;
     return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
-
-/// Grey pictures with a slow gradient: no convolution is faster on them, and no file is needed.
-at::Tensor made_up(std::int64_t frames, std::int64_t height, std::int64_t width) {
-    const auto row = at::arange(width, at::TensorOptions{}.dtype(c10::kFloat)).remainder(256).to(c10::kByte);
-    return row.view({1, 1, width, 1}).expand({frames, height, width, 3}).contiguous();
-}
-
-std::vector<std::int64_t> clip_frames(std::int64_t count) {
-    std::vector<std::int64_t> frames(static_cast<std::size_t>(count));
-    std::iota(frames.begin(), frames.end(), 0);
-    return frames;
 }
 
 BenchRow measure(const std::string& piece, std::int64_t frames, const BenchRequest& request, const std::function<void()>& work) {
@@ -74,22 +61,13 @@ double BenchRow::median_cpu() const {
 BenchReport run_bench(const BenchRequest& request) {
     const auto& settings = request.settings;
     Mistakes mistakes;
-    check_settings(settings, mistakes);
     static const std::set<std::string> known{"encode", "pass", "step", "decode"};
     for (const auto& piece : request.pieces)
         if (!known.contains(piece)) mistakes.add("weft bench", piece, "must be encode, pass, step or decode");
     if (request.repeats < 1) mistakes.add("--repeats", cat(request.repeats), "must be at least 1");
-    mistakes.throw_if_any("weft bench cannot go on:");
-    const auto device = open_device(settings.device);
-    const auto model = model::open_model(settings, mistakes);
-    mistakes.throw_if_any("weft bench cannot go on:");
-
+    const auto bench = open_workbench(settings, mistakes, "weft bench");
+    const auto& [device, model, plan, family] = bench;
     const auto frames = settings.slices.length;
-    const auto plan =
-        plan::make_plan(settings, frames - 1, {.latent_channels = model->sizes().latent_channels, .pass = model->pass_layout(settings, frames, device).shape});
-    const auto family = model->for_clip(settings, plan, device, [&](const std::vector<std::int64_t>& some) {
-        return made_up(static_cast<std::int64_t>(some.size()), settings.video.height, settings.video.width);
-    });
     const auto wanted = [&](const char* piece) { return std::find(request.pieces.begin(), request.pieces.end(), piece) != request.pieces.end(); };
 
     BenchReport report{.device = device.description,
@@ -139,64 +117,6 @@ std::string as_table(const BenchReport& report) {
         out << std::left << std::setw(8) << row.piece << std::right << std::setw(8) << row.frames << std::setw(11) << fixed(row.median(), 4) << std::setw(11)
             << fixed(*low, 4) << std::setw(11) << fixed(*high, 4) << std::setw(11) << fixed(row.median_cpu(), 4) << std::setw(15) << human_bytes(row.peak_bytes)
             << std::setw(13) << human_bytes(row.weight_bytes) << std::setw(10) << human_bytes(row.resident_anonymous) << "\n";
-    }
-    return std::move(out).str();
-}
-
-UnitReport bench_units(const Settings& settings, int repeats) {
-    Mistakes mistakes;
-    check_settings(settings, mistakes);
-    mistakes.throw_if_any("weft bench units cannot go on:");
-    const auto device = open_device(settings.device);
-    const auto model = model::open_model(settings, mistakes);
-    mistakes.throw_if_any("weft bench units cannot go on:");
-    const auto frames = settings.slices.length;
-    const auto shape = model->pass_layout(settings, frames, device).shape;
-    const auto plan = plan::make_plan(settings, frames - 1, {.latent_channels = model->sizes().latent_channels, .pass = shape});
-    const auto family = model->for_clip(settings, plan, device, [&](const std::vector<std::int64_t>& some) {
-        return made_up(static_cast<std::int64_t>(some.size()), settings.video.height, settings.video.width);
-    });
-    family->encode(made_up(1, settings.video.height, settings.video.width)[0]);
-    family->load_denoiser();
-    const auto latents = family->initial_latents(clip_frames(frames));
-    UnitReport report{
-        .what = cat(device.description, "; ", frames, " frames of ", settings.video.width, "x", settings.video.height, ", ", name_of(settings.model.dtype)),
-        .path = unit_times_path(settings, device),
-        .times = {},
-        .modelled = shape};
-    for (int repeat = 0; repeat <= repeats; ++repeat)
-        for (const auto branch : {plan::Branch::unconditional, plan::Branch::conditional}) {
-            auto state = family->begin({0, 0, branch}, latents, clip_frames(frames));
-            cuda::synchronize();
-            for (const auto& unit : family->units()) {
-                const auto start = std::chrono::steady_clock::now();
-                unit->run(state, model::all_slots(state));
-                cuda::synchronize();
-                const auto seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-                auto& time = report.times.try_emplace(unit->name()).first->second[static_cast<std::size_t>(branch)];
-                if (repeat > 0) time = repeat == 1 ? seconds : std::min(time, seconds);
-            }
-            static_cast<void>(family->finish(state));
-        }
-    family->drop_denoiser();
-    return report;
-}
-
-std::string as_table(const UnitReport& report) {
-    std::ostringstream out;
-    out << report.what << "\nunit                                                       unconditional   conditional s   share %   modelled %\n";
-    double all = 0;
-    for (const auto& [name, seconds] : report.times) all += seconds[0] + seconds[1];
-    const auto modelled = report.modelled.cost();
-    for (std::size_t unit = 0; unit < report.modelled.units.size(); ++unit) {
-        const auto& name = report.modelled.units[unit].name;
-        const auto& seconds = report.times.at(name);
-        std::int64_t cost = 0;
-        for (const auto& piece : report.modelled.pieces)
-            if (piece.unit == static_cast<std::int64_t>(unit)) cost += piece.cost[0] + piece.cost[1];
-        out << std::left << std::setw(58) << name << std::right << std::setw(14) << fixed(seconds[0], 5) << std::setw(16) << fixed(seconds[1], 5)
-            << std::setw(10) << fixed(100 * (seconds[0] + seconds[1]) / all, 2) << std::setw(13)
-            << fixed(100 * static_cast<double>(cost) / static_cast<double>(modelled[0] + modelled[1]), 2) << "\n";
     }
     return std::move(out).str();
 }

@@ -40,6 +40,7 @@ struct BenchReport {
 [[nodiscard]] BenchReport run_bench(const BenchRequest& request);
 
 [[nodiscard]] std::string as_table(const BenchReport& report);
+[[nodiscard]] std::string as_json(const BenchReport& report);
 
 /// Times of the denoiser's units on this machine.
 struct UnitReport {
@@ -53,6 +54,5 @@ struct UnitReport {
 /// settings.
 [[nodiscard]] UnitReport bench_units(const Settings& settings, int repeats);
 [[nodiscard]] std::string as_table(const UnitReport& report);
-[[nodiscard]] std::string as_json(const BenchReport& report);
 
 }  // namespace weft::pipeline

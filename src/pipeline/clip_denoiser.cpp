@@ -314,7 +314,7 @@ comm::Buffer ClipDenoiser::sent(const plan::Message& message, const at::Tensor& 
 }
 
 comm::Buffer ClipDenoiser::pack(const plan::Message& message) {
-    if (message.cargo == plan::Cargo::state || message.cargo == plan::Cargo::skip) {
+    if (plan::between_legs(message.cargo)) {
         auto found = leaving_.extract({message.pass, message.room});
         ensure(!found.empty(), "what is sent was left by its leg");
         return sent(message, found.mapped());
@@ -331,7 +331,7 @@ comm::Buffer ClipDenoiser::pack(const plan::Message& message) {
 
 comm::Buffer ClipDenoiser::room(const plan::Message& message) {
     if (message.cargo == plan::Cargo::saved) return comm::make_buffer(static_cast<std::size_t>(message.bytes));  // never goes to the device
-    if (message.cargo == plan::Cargo::state || message.cargo == plan::Cargo::skip) {
+    if (plan::between_legs(message.cargo)) {
         const auto& slot = way_of(message.pass).slots.at(message.room).at(static_cast<std::size_t>(message.slot));
         if (by_device(message)) return on_device(slot);
         return slot.is_cuda() ? room_for(slot.sizes(), slot.scalar_type(), slot.device()) : to_host(slot);
@@ -349,7 +349,7 @@ comm::Buffer ClipDenoiser::room(const plan::Message& message) {
 
 void ClipDenoiser::take(const plan::Message& message, const comm::Buffer& buffer) {
     const OwnedBy owner(Owner::latents);
-    if (message.cargo == plan::Cargo::state || message.cargo == plan::Cargo::skip) {
+    if (plan::between_legs(message.cargo)) {
         if (latents_.is_cuda() && !by_device(message))
             way_of(message.pass).slots.at(message.room).at(static_cast<std::size_t>(message.slot)).copy_(from_host(buffer, latents_.device()));
         return;  // elsewhere it was received where it belongs

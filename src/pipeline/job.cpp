@@ -114,7 +114,7 @@ std::string output_toml(const Settings& settings) {
 /// else, and 10 Gbit/s between hosts.
 plan::Links links_of(const std::vector<comm::Identity>& everyone, Travel travel) {
     plan::Links links;
-    if (travel == Travel::device) links.local_bytes_s = 300e9;
+    if (travel == Travel::device) links.local_bytes_s = plan::nccl_bytes_s;
     std::vector<std::string> hosts;
     for (const auto& one : everyone) {
         const auto found = std::find(hosts.begin(), hosts.end(), one.host);
@@ -124,8 +124,15 @@ plan::Links links_of(const std::vector<comm::Identity>& everyone, Travel travel)
     return links;
 }
 
+/// Of what each rank will do, in which order.
 std::string plan_digest(const plan::Plan& plan) {
-    const auto text = plan::to_toml(plan);
+    auto text = plan::to_toml(plan);
+    for (const auto& program : plan::compile(plan, 0))
+        for (const auto& operation : program) {
+            const auto* message = plan::message_of(operation);
+            text += message == nullptr ? plan::describe(operation) : cat(operation.index(), " ", message->number, " ", message->bytes, " ", message->slot);
+            text += '\n';
+        }
     return hex_digest(std::as_bytes(std::span(text)));
 }
 

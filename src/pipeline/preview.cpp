@@ -38,7 +38,8 @@ std::string preview(const PreviewRequest& request) {
         costs = cat("measured: ", request.costs.string());
     }
     const plan::ModelShape model_shape{.latent_channels = sizes.latent_channels, .prediction_bytes = dtype == Dtype::fp32 ? 4 : 2, .pass = std::move(shape)};
-    const auto plan = plan::make_plan(settings, poses, model_shape, request.num_ranks, request.links);
+    const plan::Links usual{.local_bytes_s = on_gpu ? plan::nccl_bytes_s : plan::Links{}.local_bytes_s};
+    const auto plan = plan::make_plan(settings, poses, model_shape, request.num_ranks, request.links.value_or(usual));
     std::string text = plan::describe(plan);
     text += cat("costs     ", costs, "\n");
     text += cat("types     network ", name_of(dtype), settings.model.dtype == Dtype::automatic ? " (what \"auto\" means here)" : "", ", latents fp32\n");

@@ -3,6 +3,7 @@
 #include "plan/links.hpp"
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 namespace weft::pipeline {
@@ -10,8 +11,8 @@ namespace weft::pipeline {
 struct PreviewRequest {
     Settings settings;
     int num_ranks = 1;
-    plan::Links links;
-    std::filesystem::path costs;  ///< times of units as `weft bench units` wrote them; empty: modelled
+    std::optional<plan::Links> links;  ///< none: what a job on one host assumes, NCCL's rate where the network's type is for GPUs
+    std::filesystem::path costs;       ///< times of units as `weft bench units` wrote them; empty: modelled
 };
 
 /// `weft plan`: slices, passes, chunks and sizes of the job and, with several ranks, who does what, when, and what travels; from config files and the number of

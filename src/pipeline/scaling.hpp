@@ -7,8 +7,6 @@
 
 #include <array>
 #include <functional>
-#include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -64,13 +62,14 @@ struct ScalingRow {
 [[nodiscard]] std::vector<ScalingRow> run_scaling(const ScalingRequest& request, comm::Transport* transport,
                                                   const std::function<void(const ScalingRow&)>& told);
 
+/// Columns of a table for people; shares in %.
 [[nodiscard]] std::string table_head();
 [[nodiscard]] std::string table_line(const ScalingRow& row);
 [[nodiscard]] std::string as_json(const std::vector<ScalingRow>& rows, const std::string& what);
 /// Efficiency over ranks: measured, predicted, and what the loads allow. SVG.
 [[nodiscard]] std::string as_plot(const std::vector<ScalingRow>& rows, const std::string& what);
 
-/// What tasks, waits and transfers say of a run, as the simulator counts.
+/// What tasks, waits and transfers say of a run, as the simulator counts; in seconds as slept, without `steps_s`.
 [[nodiscard]] plan::Prediction measured(const std::vector<std::vector<Trace::Entry>>& traces, const std::vector<plan::Program>& programs);
 
 }  // namespace weft::pipeline

@@ -1,10 +1,11 @@
 #include "pipeline/stand_in.hpp"
 
 #include "base/error.hpp"
-#include "device/meter.hpp"
 #include "pipeline/kinds.hpp"
 #include "plan/rooms.hpp"
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <map>
@@ -153,10 +154,6 @@ class StandIn final : public model::Family {
     model::Units units_;
 };
 
-bool between_legs(int kind) {
-    return kind == static_cast<int>(Kind::state) || kind == static_cast<int>(Kind::skip);
-}
-
 class LateLink final : public comm::Link {
   public:
     LateLink(std::unique_ptr<comm::Link> inner, const plan::Links& links, StandInScale scale)
@@ -167,7 +164,8 @@ class LateLink final : public comm::Link {
     Ticket start_send(int to, comm::Tag tag, std::span<const std::byte> bytes) override { return inner_->start_send(to, tag, bytes); }
     Ticket start_receive(int from, comm::Tag tag, std::span<std::byte> bytes) override {
         const auto ticket = inner_->start_receive(from, tag, bytes);
-        if (between_legs(tag.kind)) late_.emplace(ticket, Late{from, static_cast<double>(bytes.size()) * static_cast<double>(scale_.payload)});
+        if (plan::between_legs(static_cast<plan::Cargo>(tag.kind)))
+            late_.emplace(ticket, Late{from, static_cast<double>(bytes.size()) * static_cast<double>(scale_.payload)});
         return ticket;
     }
     void poll(std::vector<Ended>& ended) override {
@@ -223,8 +221,7 @@ std::vector<plan::Program> shrunk(std::vector<plan::Program> programs, const pla
     std::vector<std::vector<plan::Room>> rooms;
     for (const auto& route : plan.deal.routes()) rooms.push_back(plan::rooms_of(small.shape, route));
     const auto shrink_one = [&](plan::Message& message) {
-        if (between_legs(static_cast<int>(message.cargo)))
-            message.bytes = rooms[plan.deal.route_index(message.pass.slice, message.pass.branch)][message.room].bytes;
+        if (plan::between_legs(message.cargo)) message.bytes = rooms[plan.deal.route_index(message.pass.slice, message.pass.branch)][message.room].bytes;
     };
     for (auto& program : programs)
         for (auto& operation : program) {

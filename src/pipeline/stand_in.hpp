@@ -3,7 +3,6 @@
 #include "model/family.hpp"
 #include "plan/plan.hpp"
 
-#include <functional>
 #include <memory>
 
 /// A model that takes its time without computing, and links that carry a part of the bytes in the time of all: for benchmarks of everything else.

@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <map>
@@ -63,13 +64,6 @@ std::string to_line(const std::vector<Trace::Entry>& entries) {
     return std::move(line).str();
 }
 
-const plan::Message* message_of(const plan::Operation& operation) {
-    if (const auto* receive = std::get_if<plan::Receive>(&operation)) return &receive->message;
-    if (const auto* take = std::get_if<plan::Take>(&operation)) return &take->message;
-    if (const auto* send = std::get_if<plan::Send>(&operation)) return &send->message;
-    return nullptr;
-}
-
 /// What an entry was about.
 class Teller {
   public:
@@ -94,10 +88,9 @@ class Teller {
             }
         } else if (const auto* advance = std::get_if<plan::Advance>(&operation)) {
             fields.insert(fields.end(), {{"step", advance->step}, {"frames", plan::count(advance->frames)}});
-        } else if (const auto* message = message_of(operation)) {
-            static constexpr std::array<const char*, 9> cargoes{"prediction", "latents", "saved", "", "", "", "state", "skip", "slot"};
+        } else if (const auto* message = plan::message_of(operation)) {
             fields.insert(fields.end(), {{"message", message->number},
-                                         {"cargo", std::string(cargoes.at(static_cast<std::size_t>(message->cargo)))},
+                                         {"cargo", std::string(plan::name_of(message->cargo))},
                                          {"from", std::int64_t{message->from}},
                                          {"to", std::int64_t{message->to}},
                                          {"bytes", message->bytes}});

@@ -21,7 +21,7 @@ std::filesystem::path unit_times_path(const Settings& settings, const ComputeDev
     const auto folder = cache != nullptr && *cache != 0 ? std::filesystem::path(cache) : std::filesystem::path(home != nullptr ? home : ".") / ".cache";
     const auto model =
         settings.model.path == "random" ? settings.model.path : std::filesystem::absolute(settings.input_path(settings.model.path)).lexically_normal().string();
-    const auto what = cat(model, "\n", device.description, "\n", static_cast<int>(resolve_dtype(settings.model.dtype, device, "model.dtype")), "\n",
+    const auto what = cat(model, "\n", device.numerics_class, "\n", static_cast<int>(resolve_dtype(settings.model.dtype, device, "model.dtype")), "\n",
                           settings.device.threads, "\n", settings.video.width, "x", settings.video.height, "x", settings.slices.length);
     return folder / "weft" / "units" / cat(hex_digest(std::as_bytes(std::span(what))), ".json");
 }

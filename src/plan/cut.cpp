@@ -4,7 +4,6 @@
 #include "base/error.hpp"
 
 #include <algorithm>
-#include <optional>
 
 namespace weft::plan {
 
@@ -64,7 +63,7 @@ Filling fill(std::int64_t num_slices, bool guided, const PassShape& shape, int n
 
 }  // namespace
 
-Deal deal_cut_passes(std::int64_t num_slices, bool guided, const PassShape& shape, int num_ranks) {
+Deal deal_cut_passes(std::int64_t num_slices, bool guided, const PassShape& shape, int num_ranks, double room) {
     ensure(num_slices >= 1 && num_ranks >= 1, "dealing needs slices and ranks");
     const auto cost = shape.cost();
     const auto passes = num_slices * (guided ? 2 : 1);
@@ -77,6 +76,7 @@ Deal deal_cut_passes(std::int64_t num_slices, bool guided, const PassShape& shap
         const auto middle = too_small + (enough - too_small) / 2;
         (fill(num_slices, guided, shape, busy, middle, middle).fits ? enough : too_small) = middle;
     }
+    enough = static_cast<std::int64_t>(static_cast<double>(enough) * room);
     const auto limit = static_cast<std::int64_t>(static_cast<double>(enough) * slack);
     auto dealt = fill(num_slices, guided, shape, busy, enough, limit);
     if (!dealt.fits) dealt = fill(num_slices, guided, shape, busy, enough, enough);

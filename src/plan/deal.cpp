@@ -1,26 +1,14 @@
 #include "plan/deal.hpp"
 
 #include "base/error.hpp"
+#include "plan/index.hpp"
 
 #include <algorithm>
-#include <functional>
 #include <numeric>
 #include <optional>
 #include <utility>
 
 namespace weft::plan {
-
-namespace {
-
-std::size_t index(std::int64_t i) {
-    return static_cast<std::size_t>(i);
-}
-
-std::size_t index(Branch branch) {
-    return static_cast<std::size_t>(branch);
-}
-
-}  // namespace
 
 std::size_t Route::leg_of(std::int64_t piece) const {
     const auto found = std::find_if(legs.begin(), legs.end(), [piece](const Leg& leg) { return leg.pieces.begin <= piece && piece < leg.pieces.end; });
@@ -251,8 +239,21 @@ std::vector<std::size_t> order_of(const std::vector<Share>& shares, const std::v
 
 }  // namespace
 
+namespace {
+
+/// Measured costs in parts of the dearer branch: a split slice is not worth a thousandth of a pass.
+BranchCost without_noise(BranchCost cost) {
+    constexpr std::int64_t parts = 200;
+    const auto most = std::max(cost[0], cost[1]);
+    if (most <= 100 * parts) return cost;
+    for (auto& one : cost) one = std::max<std::int64_t>(1, (one * parts + most / 2) / most);
+    return cost;
+}
+
+}  // namespace
+
 Deal deal_whole_passes(std::int64_t num_slices, bool guided, const PassShape& shape, int num_ranks) {
-    const auto cost = shape.cost();
+    const auto cost = without_noise(shape.cost());
     ensure(num_slices >= 1 && num_ranks >= 1 && cost[0] >= 1 && cost[1] >= 1, "dealing needs slices, ranks, and passes that cost something");
     Deal deal(num_slices, guided, num_ranks);
     std::vector<Share> shares;

@@ -43,7 +43,6 @@ class Deal {
     void set(std::int64_t slice, Branch branch, int rank, std::int64_t num_pieces) { set(slice, branch, Route{{{{0, num_pieces}, rank}}, 1}); }
 
     [[nodiscard]] std::int64_t num_slices() const { return static_cast<std::int64_t>(index_.size()); }
-    [[nodiscard]] bool guided() const { return guided_; }
     [[nodiscard]] int num_ranks() const { return num_ranks_; }
     [[nodiscard]] std::vector<Branch> branches() const;  ///< that run; conditional first, as ranks prefer them
 
@@ -68,12 +67,13 @@ class Deal {
 
 /// Passes in slice order, dealt to one rank after the other up to a common load, which is as small as it can be; a pass that does not fit is cut once: its tail
 /// stays and runs last, its head goes to the start of the next rank. The load is at least the dearest pass, so the head is done before the tail is due.
-/// (../shared/schedule.md section 3 has the rule; it is McNaughton's, with an order inside the cut pass.) Cuts fall on the border that moves fewest bytes among
+/// (McNaughton's wrap-around rule, 1959, with an order inside the cut pass.) Cuts fall on the border that moves fewest bytes among
 /// those that raise the load by at most 0.3 %.
-[[nodiscard]] Deal deal_cut_passes(std::int64_t num_slices, bool guided, const PassShape& shape, int num_ranks);
+/// `room`: how many times the least common load a rank may take.
+[[nodiscard]] Deal deal_cut_passes(std::int64_t num_slices, bool guided, const PassShape& shape, int num_ranks, double room = 1.0);
 
-/// Groups of stages: whole passes are dealt to groups as to ranks, and each pass of a group flows over its stages as `map` says. Ranks of group g are those
-/// from g * num_stages on.
+/// num_ranks / num_stages groups of stages; ranks beyond them idle. Whole passes are dealt to groups as to ranks, and each pass of a group flows over its
+/// stages as `map` says. Ranks of group g are those from g * num_stages on.
 [[nodiscard]] Deal deal_stages(std::int64_t num_slices, bool guided, const PassShape& shape, int num_ranks, const Route& map, int num_stages);
 
 }  // namespace weft::plan

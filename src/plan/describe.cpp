@@ -1,10 +1,10 @@
 #include "base/text.hpp"
 #include "plan/layout.hpp"
-#include "plan/rooms.hpp"
 #include "plan/simulate.hpp"
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <numeric>
 
 namespace weft::plan {
@@ -79,14 +79,14 @@ std::string cost_text(const Plan& plan, std::int64_t cost) {
     return fixed(static_cast<double>(cost) / static_cast<double>(pass[1]), 2);
 }
 
-struct Part {
+struct Share {
     std::string slices;  ///< "slices 1-2, 3u"
     std::int64_t passes = 0;
 };
 
 /// Passes of which a rank runs a leg for which `counts` holds.
 template <class Counts>
-Part part_of(const Plan& plan, Counts counts) {
+Share share_of(const Plan& plan, Counts counts) {
     const auto num_slices = plan.num_slices();
     /// What of a slice counts: nothing, "c", "u", or "cu"; without guidance there is only all or nothing.
     const auto share = [&](std::int64_t slice) {
@@ -95,7 +95,7 @@ Part part_of(const Plan& plan, Counts counts) {
         return branches;
     };
     std::vector<std::string> items;
-    Part part;
+    Share part;
     std::int64_t slices = 0;
     for (std::int64_t first = 0, last = 0; first < num_slices; first = ++last) {
         const auto branches = share(first);
@@ -111,7 +111,7 @@ Part part_of(const Plan& plan, Counts counts) {
 
 /// "slices 1-2, tail of 3c behind unit up_blocks.1.resnets.0", or the pieces of a stage.
 std::string share_text(const Plan& plan, int rank) {
-    const auto whole = part_of(plan, [rank](const Route& route) { return route.legs.size() == 1 && route.first_rank() == rank; });
+    const auto whole = share_of(plan, [rank](const Route& route) { return route.legs.size() == 1 && route.first_rank() == rank; });
     std::vector<std::string> items;
     if (whole.passes > 0) items.push_back(whole.slices);
     for (const auto& route : plan.deal.routes()) {
@@ -125,7 +125,7 @@ std::string share_text(const Plan& plan, int rank) {
             ranges.push_back(cat("pieces ", span_text(leg.pieces.begin, leg.pieces.end - 1), " (", unit(leg.pieces.begin), " on)"));
         }
         if (ranges.empty()) continue;
-        const auto here = part_of(plan, [&route](const Route& other) { return other == route; });
+        const auto here = share_of(plan, [&route](const Route& other) { return other == route; });
         items.push_back(cat(join(ranges, " and "), " of ", here.slices));
     }
     return join(items, "; ");

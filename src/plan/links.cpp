@@ -24,24 +24,22 @@ std::string describe(const Links& links) {
     return hosts < 2 ? text : cat(text, ", ", rate_text(links.remote_bytes_s), " into and out of each of ", hosts, " hosts");
 }
 
-Wires::Flight Wires::send(int from, int to, std::int64_t bytes, std::int64_t now_ns, Haste haste) {
+std::int64_t Wires::send(int from, int to, std::int64_t bytes, std::int64_t now_ns, Haste haste) {
     const bool local = links_.same_host(from, to);
     const auto wire = nanoseconds(static_cast<double>(bytes) / (local ? links_.local_bytes_s : links_.remote_bytes_s));
     auto& pair_free = pair_free_[{from, to}];
-    Flight flight;
-    flight.begin_ns = std::max(now_ns, pair_free);
-    auto end = flight.begin_ns + wire;
+    auto begin = std::max(now_ns, pair_free);
+    auto end = begin + wire;
     if (!local) {
         auto& out = out_free_[{links_.host_of(from), haste}];
         auto& in = in_free_[{links_.host_of(to), haste}];
-        flight.begin_ns = std::max(flight.begin_ns, out);
-        out = flight.begin_ns + wire;
-        in = std::max(flight.begin_ns, in) + wire;
+        begin = std::max(begin, out);
+        out = begin + wire;
+        in = std::max(begin, in) + wire;
         end = std::max(out, in);
     }
     pair_free = end;
-    flight.arrive_ns = end + nanoseconds(local ? links_.local_latency_s : links_.remote_latency_s);
-    return flight;
+    return end + nanoseconds(local ? links_.local_latency_s : links_.remote_latency_s);
 }
 
 }  // namespace weft::plan

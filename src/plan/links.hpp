@@ -7,7 +7,8 @@
 
 namespace weft::plan {
 
-/// What the plan assumes of the ways between ranks. Bytes of a pair of ranks move one message after the other, each direction on its own.
+/// What the plan assumes of the ways between ranks, in bytes a second and seconds. Bytes of a pair of ranks move one message after the other, each direction on
+/// its own. Defaults are assumptions, not measured: copies through host memory, and 10 Gbit/s between hosts.
 struct Links {
     std::vector<int> host;           ///< by rank; empty: all on one
     double local_bytes_s = 20e9;     ///< between two ranks of a host, each direction
@@ -19,11 +20,13 @@ struct Links {
     [[nodiscard]] bool same_host(int a, int b) const { return host_of(a) == host_of(b); }
 };
 
+inline constexpr double nccl_bytes_s = 300e9;  ///< between GPUs of a host: NVLink
+
 /// "300 GB/s within a host"; with several hosts also what lies between them.
 [[nodiscard]] std::string describe(const Links& links);
 
-/// Messages that somebody waits for, and bulk that nobody does: between hosts the two share a way, and small messages are hardly held up by large ones; here
-/// they are not at all.
+/// Messages that somebody waits for, and bulk that nobody does. On a host's way out and in, which they share, small messages are hardly held up by large ones;
+/// here they are not at all. Those of one pair of ranks keep their order.
 enum class Haste { foreground, background };
 
 /// When messages arrive that are given to the links in the order of their starts.
@@ -31,11 +34,8 @@ class Wires {
   public:
     explicit Wires(const Links& links) : links_{links} {}
 
-    struct Flight {
-        std::int64_t begin_ns = 0;   ///< the first byte leaves
-        std::int64_t arrive_ns = 0;  ///< the last byte is there
-    };
-    [[nodiscard]] Flight send(int from, int to, std::int64_t bytes, std::int64_t now_ns, Haste haste = Haste::foreground);
+    /// When the last byte is there.
+    [[nodiscard]] std::int64_t send(int from, int to, std::int64_t bytes, std::int64_t now_ns, Haste haste = Haste::foreground);
 
   private:
     const Links& links_;

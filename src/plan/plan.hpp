@@ -25,8 +25,12 @@ struct ModelShape {
     PassShape pass = plain_shape(1);
 };
 
-/// What a rank prefers when several legs are ready.
-enum class Order { pass, leg };
+/// What a rank does next in the play.
+enum class Order {
+    pass,    ///< of the legs that are ready, the one of the smallest (step, place, leg)
+    leg,     ///< the one of the smallest (leg, step, place)
+    strict,  ///< the next one in the order of (step, place, leg), ready or not, when all of its own frames have been advanced to that step
+};
 
 /// How the tasks were dealt.
 struct Layout {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -13,6 +14,7 @@ namespace weft::plan {
 
 struct Plan;
 
+/// What a message carries. Numbers are the tags' kinds; 3 to 5 are those of other phases (src/pipeline/kinds.hpp).
 enum class Cargo : int {
     prediction = 0,  ///< a pass's output for frames that another rank owns, [frames, channels, h, w] in the network's type
     latents = 1,     ///< frames after a step, [frames, channels, h, w] fp32, to a rank that runs passes over them
@@ -34,7 +36,13 @@ struct Message {
     std::size_t room = 0;   ///< which of the route's rooms (plan/rooms.hpp); of state and skip
     std::int64_t bytes = 0;
 };
+[[nodiscard]] std::string_view name_of(Cargo cargo);
 [[nodiscard]] std::string describe(const Message& message);
+
+/// Does it move a pass on from one leg to another: a hidden state or a skip?
+[[nodiscard]] constexpr bool between_legs(Cargo cargo) {
+    return cargo == Cargo::state || cargo == Cargo::skip;
+}
 
 /// May the message travel from GPU to GPU? Words and what the run file takes live in host memory.
 [[nodiscard]] bool for_device(const Message& message);
@@ -84,6 +92,9 @@ using Program = std::vector<Operation>;
 [[nodiscard]] std::vector<Program> compile(const Plan& plan, std::int64_t first_step);
 
 [[nodiscard]] std::string describe(const Operation& operation);
+
+/// Of a Receive, Take or Send; of others none.
+[[nodiscard]] const Message* message_of(const Operation& operation);
 
 /// Messages of a rank's program that may travel from GPU to GPU -> their places among them, by number: the order in which a transport moves them that knows
 /// only one queue (compile.cpp says why none blocks).

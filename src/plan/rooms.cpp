@@ -1,21 +1,23 @@
 #include "plan/rooms.hpp"
 
 #include "base/error.hpp"
+#include "plan/index.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 namespace weft::plan {
 
-namespace {
-
-/// The slots of a skip that pieces [begin, end) take, where they are among those that use it.
 FrameRange slots_taken(const PassShape& shape, const Skip& skip, PieceRange pieces) {
     const auto begin = std::max(pieces.begin, skip.used_by.begin), end = std::min(pieces.end, skip.used_by.end);
     if (begin >= end) return {0, 0};
-    return {shape.pieces[static_cast<std::size_t>(begin)].slots.begin, shape.pieces[static_cast<std::size_t>(end - 1)].slots.end};
+    return {shape.pieces[index(begin)].slots.begin, shape.pieces[index(end - 1)].slots.end};
 }
 
-}  // namespace
+std::int64_t state_bytes(const PassShape& shape, std::int64_t piece) {
+    const auto& state = shape.pieces.at(index(piece)).state;
+    return std::accumulate(state.begin(), state.end(), std::int64_t{0}, [](std::int64_t sum, const Part& part) { return sum + part.bytes(); });
+}
 
 std::vector<Room> rooms_of(const PassShape& shape, const Route& route) {
     std::vector<Room> rooms;
@@ -43,8 +45,7 @@ std::vector<Room> rooms_of(const PassShape& shape, const Route& route) {
 }
 
 std::int64_t bytes_across(const PassShape& shape, std::int64_t piece) {
-    std::int64_t bytes = 0;
-    for (const auto& part : shape.pieces.at(static_cast<std::size_t>(piece)).state) bytes += part.bytes();
+    auto bytes = state_bytes(shape, piece);
     for (const auto& skip : shape.skips)
         if (skip.made_by < piece && piece < skip.used_by.end) bytes += slots_taken(shape, skip, {piece, skip.used_by.end}).size() * skip.slot_bytes;
     return bytes;

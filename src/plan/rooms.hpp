@@ -26,6 +26,12 @@ struct Room {
 /// All that moves or waits between the legs of a route, in the order in which it is left: leg by leg, a leg's state before its skips.
 [[nodiscard]] std::vector<Room> rooms_of(const PassShape& shape, const Route& route);
 
+/// Bytes of the hidden state in front of a piece.
+[[nodiscard]] std::int64_t state_bytes(const PassShape& shape, std::int64_t piece);
+
+/// Frames of a skip, by slot, that some of the pieces take.
+[[nodiscard]] FrameRange slots_taken(const PassShape& shape, const Skip& skip, PieceRange pieces);
+
 /// Bytes that wait in front of a piece: what moves if the pass is cut there and nowhere else.
 [[nodiscard]] std::int64_t bytes_across(const PassShape& shape, std::int64_t piece);
 

@@ -3,8 +3,6 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 
-#include <algorithm>
-
 namespace weft::plan {
 
 BranchCost PassShape::cost(PieceRange range) const {

@@ -1,10 +1,9 @@
 #include "plan/simulate.hpp"
 
 #include "base/error.hpp"
+#include "plan/index.hpp"
 
 #include <algorithm>
-#include <map>
-#include <numeric>
 #include <queue>
 #include <unordered_map>
 #include <variant>
@@ -15,8 +14,8 @@ namespace {
 
 using Time = std::int64_t;  // nanoseconds
 
-std::size_t index(std::int64_t i) {
-    return static_cast<std::size_t>(i);
+double seconds_of(Time time) {
+    return static_cast<double>(time) * 1e-9;
 }
 
 class Simulation {
@@ -25,7 +24,11 @@ class Simulation {
         : plan_{plan}, programs_{programs}, first_step_{first_step}, wires_{plan.links}, ranks_(programs.size()) {}
 
     [[nodiscard]] Prediction run() {
-        for (int rank = 0; rank < static_cast<int>(ranks_.size()); ++rank) events_.push({0, next_event_++, rank, -1});
+        for (std::size_t rank = 0; rank < ranks_.size(); ++rank) {
+            ranks_[rank].computes_left =
+                std::ranges::count_if(programs_[rank], [](const auto& operation) { return std::holds_alternative<Compute>(operation); });
+            events_.push({0, next_event_++, static_cast<int>(rank), -1});
+        }
         while (!events_.empty()) {
             const auto event = events_.top();
             events_.pop();
@@ -34,14 +37,14 @@ class Simulation {
             if (event.message >= 0) arrive(event.message);
             if (event.rank >= 0) go_on(event.rank);
         }
-        Prediction prediction{.seconds = seconds(end_), .ranks = {}, .steps_s = {}};
+        Prediction prediction{.seconds = seconds_of(end_), .ranks = {}, .steps_s = {}};
         for (std::size_t r = 0; r < ranks_.size(); ++r) {
             auto& rank = ranks_[r];
             ensure(rank.next == programs_[r].size(), "every simulated rank ends");
-            rank.times.idle_s[static_cast<std::size_t>(Idle::ends)] += seconds(end_ - rank.last);
+            rank.times.idle_s[static_cast<std::size_t>(Idle::ends)] += seconds_of(end_ - rank.last);
             prediction.ranks.push_back(rank.times);
         }
-        for (const auto time : steps_) prediction.steps_s.push_back(seconds(time));
+        for (const auto time : steps_) prediction.steps_s.push_back(seconds_of(time));
         return prediction;
     }
 
@@ -49,6 +52,7 @@ class Simulation {
     struct Rank {
         std::size_t next = 0;
         bool has_computed = false;
+        std::ptrdiff_t computes_left = 0;
         Time waits_since = -1;
         std::int64_t waits_for = -1;  // message
         Time last = 0;                // end of its last operation
@@ -67,13 +71,11 @@ class Simulation {
         bool operator<(const Event& other) const { return std::pair(time, order) > std::pair(other.time, other.order); }
     };
 
-    static double seconds(Time time) { return static_cast<double>(time) * 1e-9; }
-
     void match(Transfer& transfer) {
         if (!transfer.sent || !transfer.posted) return;
         transfer.begin = now_;
         const auto& message = transfer.message;
-        events_.push({wires_.send(message.from, message.to, message.bytes, now_, haste_of(message)).arrive_ns, next_event_++, -1, message.number});
+        events_.push({wires_.send(message.from, message.to, message.bytes, now_, haste_of(message)), next_event_++, -1, message.number});
     }
 
     void arrive(std::int64_t number) {
@@ -106,9 +108,11 @@ class Simulation {
         }
         if (rank.waits_since >= 0) {
             const auto in_transfer = std::min(now_ - rank.waits_since, now_ - transfer.begin);
-            const auto idle = [&](Idle why) -> double& { return rank.times.idle_s[static_cast<std::size_t>(rank.has_computed ? why : Idle::ends)]; };
-            idle(Idle::transfer) += seconds(in_transfer);
-            idle(idle_of(o.message.cargo)) += seconds(now_ - rank.waits_since - in_transfer);
+            const auto idle = [&](Idle why) -> double& {
+                return rank.times.idle_s[static_cast<std::size_t>(rank.computes_left > 0 && rank.has_computed ? why : Idle::ends)];
+            };
+            idle(Idle::transfer) += seconds_of(in_transfer);
+            idle(idle_of(o.message.cargo)) += seconds_of(now_ - rank.waits_since - in_transfer);
             rank.waits_since = rank.waits_for = -1;
         }
         return true;
@@ -133,8 +137,9 @@ class Simulation {
             if (const auto* compute = std::get_if<Compute>(&operation)) {
                 const auto& task = compute->task;
                 const auto cost = plan_.shape.cost(task.pieces)[static_cast<std::size_t>(task.pass.branch)];
-                rank.times.busy_s += seconds(cost);
+                rank.times.busy_s += seconds_of(cost);
                 rank.has_computed = true;
+                --rank.computes_left;
                 rank.last = now_ + cost;
                 events_.push({now_ + cost, next_event_++, r, -1});
                 return;
@@ -183,12 +188,19 @@ Prediction simulate(const Plan& plan, const std::vector<Program>& programs, std:
 }
 
 double estimated_seconds(const Plan& plan, std::int64_t steps) {
-    auto few = plan;
-    few.steps = std::min(plan.steps, std::max<std::int64_t>(steps, 2));
-    const auto prediction = simulate(few, compile(few, 0), 0);
-    if (few.steps == plan.steps) return prediction.seconds;
-    const auto last = prediction.steps_s.size() - 1;
-    return prediction.seconds + static_cast<double>(plan.steps - few.steps) * (prediction.steps_s[last] - prediction.steps_s[last - 1]);
+    const auto played = [&plan](std::int64_t some) {
+        auto few = plan;
+        few.steps = std::min(plan.steps, some);
+        return simulate(few, compile(few, 0), 0).seconds;
+    };
+    if (plan.steps <= 2 * steps) return played(plan.steps);
+    const auto short_s = played(steps), long_s = played(2 * steps);
+    return std::max(bound_seconds(plan), long_s + static_cast<double>(plan.steps - 2 * steps) * (long_s - short_s) / static_cast<double>(steps));
+}
+
+double bound_seconds(const Plan& plan) {
+    const auto loads = plan.deal.loads(plan.shape);
+    return seconds_of(*std::max_element(loads.begin(), loads.end())) * static_cast<double>(plan.steps);
 }
 
 }  // namespace weft::plan

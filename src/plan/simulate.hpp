@@ -39,7 +39,10 @@ struct Prediction {
 /// Executes the programs of all ranks by the plan's costs and links. `first_step`: with which they were made.
 [[nodiscard]] Prediction simulate(const Plan& plan, const std::vector<Program>& programs, std::int64_t first_step);
 
-/// The same for a long job from few of its steps: the plan's first `steps` are played, the others take what the last of those took.
+/// The same for a long job from few of its steps: as many and twice as many are played; the others take what the second half did.
 [[nodiscard]] double estimated_seconds(const Plan& plan, std::int64_t steps);
+
+/// What the busiest rank computes: no transport and no order makes the job shorter.
+[[nodiscard]] double bound_seconds(const Plan& plan);
 
 }  // namespace weft::plan

@@ -25,6 +25,13 @@ FrameRanges ranges_of(std::vector<std::int64_t> frames) {
     return ranges;
 }
 
+std::vector<std::int64_t> frames_in(const FrameRanges& ranges) {
+    std::vector<std::int64_t> frames;
+    for (const auto& range : ranges)
+        for (auto frame = range.begin; frame < range.end; ++frame) frames.push_back(frame);
+    return frames;
+}
+
 Slices make_slices(std::int64_t num_frames, std::int64_t length, std::int64_t overlap) {
     ensure(num_frames >= 1 && overlap >= 1 && overlap < length, "slices need at least a frame and 1 <= overlap < length");
     const auto size = std::min(length, num_frames);

@@ -17,6 +17,7 @@ using FrameRanges = std::vector<FrameRange>;
 [[nodiscard]] std::int64_t count(const FrameRanges& ranges);
 /// Frames in any order, each once, as ranges.
 [[nodiscard]] FrameRanges ranges_of(std::vector<std::int64_t> frames);
+[[nodiscard]] std::vector<std::int64_t> frames_in(const FrameRanges& ranges);
 
 /// Frames denoised together: slot -> latent frame. Slot 0 is the anchor: frame 0, or a private copy of it.
 struct Slice {

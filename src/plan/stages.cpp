@@ -1,5 +1,6 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "plan/index.hpp"
 #include "plan/layout.hpp"
 #include "plan/rooms.hpp"
 
@@ -17,10 +18,6 @@ namespace {
 
 constexpr auto never = std::numeric_limits<std::int64_t>::max() / 4;
 
-std::size_t index(std::int64_t i) {
-    return static_cast<std::size_t>(i);
-}
-
 /// Sums of pieces' costs: of [a, b) in constant time.
 class Sums {
   public:
@@ -34,16 +31,9 @@ class Sums {
     std::vector<std::int64_t> sums_;
 };
 
-std::int64_t state_bytes(const PassShape& shape, std::int64_t piece) {
-    const auto& state = shape.pieces[index(piece)].state;
-    return std::accumulate(state.begin(), state.end(), std::int64_t{0}, [](std::int64_t sum, const Part& part) { return sum + part.bytes(); });
-}
-
 /// Bytes of a skip that pieces from `begin` on take.
 std::int64_t taken_from(const PassShape& shape, const Skip& skip, std::int64_t begin) {
-    const auto first = std::max(begin, skip.used_by.begin);
-    if (first >= skip.used_by.end) return 0;
-    return (shape.pieces[index(skip.used_by.end - 1)].slots.end - shape.pieces[index(first)].slots.begin) * skip.slot_bytes;
+    return slots_taken(shape, skip, {begin, shape.num_pieces()}).size() * skip.slot_bytes;
 }
 
 bool cuttable(const PassShape& shape, std::int64_t piece) {

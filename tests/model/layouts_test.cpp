@@ -1,4 +1,3 @@
-#include "base/text.hpp"
 #include "model/model.hpp"
 #include "plan/layout.hpp"
 #include "plan/rooms.hpp"
@@ -68,7 +67,7 @@ TEST_P(Partition, TwoFoldedStagesMoveAFractionOfWhatStraightOnesDo) {
         for (const auto& room : plan::rooms_of(shape, route)) bytes += room.from != room.to ? room.bytes : 0;
         return bytes;
     };
-    // ../shared/schedule.md section 2: 0.30 against 1.8 GiB, 0.26 against 1.2.
+    // Found by arithmetic over all cuts: 0.30 against 1.8 GiB, and 0.26 against 1.2.
     EXPECT_LE(moved(plan::folded_map(shape, true, 2)), std::int64_t{450} << 20);
     EXPECT_GE(moved(plan::straight_map(shape, true, 2)), std::int64_t{1000} << 20);
 }
@@ -76,16 +75,27 @@ TEST_P(Partition, TwoFoldedStagesMoveAFractionOfWhatStraightOnesDo) {
 INSTANTIATE_TEST_SUITE_P(Families, Partition, testing::Values(FamilyName::mimicmotion, FamilyName::musepose),
                          [](const auto& family) { return std::string(family.param == FamilyName::mimicmotion ? "mimicmotion" : "musepose"); });
 
-TEST(FullSize, MimicMotionOf531FramesKeepsAnyNumberOfRanksBusy) {
+/// Anchor, and GB/s between ranks.
+class AnyNumberOfRanks : public testing::TestWithParam<std::pair<Anchor, double>> {};
+
+TEST_P(AnyNumberOfRanks, IsKeptBusyWith531FramesOfMimicMotion) {
     auto settings = settings_of(FamilyName::mimicmotion);
-    settings.sampling.steps = 4;
+    const auto [anchor, rate] = GetParam();
+    settings.slices.anchor = anchor;
     const plan::ModelShape shape{.latent_channels = 4, .prediction_bytes = 2, .pass = shape_of(FamilyName::mimicmotion)};
     for (int ranks = 2; ranks <= 16; ++ranks) {
-        const auto plan = plan::make_plan(settings, 530, shape, ranks, nvlink);
+        const auto plan = plan::make_plan(settings, 530, shape, ranks, {.local_bytes_s = rate * 1e9});
         const bool divides = ranks == 2 || ranks == 4 || ranks == 8 || ranks == 16;
-        EXPECT_GE(efficiency(plan), divides ? 0.98 : 0.95) << ranks << " ranks: " << plan::layout_text(plan);
+        EXPECT_GE(efficiency(plan), divides ? 0.98 : rate < 100 ? 0.85 : 0.95) << ranks << " ranks: " << plan::layout_text(plan);
     }
 }
+
+INSTANTIATE_TEST_SUITE_P(FullSize, AnyNumberOfRanks,
+                         testing::Values(std::pair(Anchor::blended, 300.0), std::pair(Anchor::private_, 300.0), std::pair(Anchor::blended, 50.0)),
+                         [](const auto& one) {
+                             return std::string(one.param.first == Anchor::blended ? "blended" : "private") +
+                                    std::to_string(static_cast<int>(one.param.second));
+                         });
 
 TEST(FullSize, EightStagesOfMusePoseKeepNinetyFivePercentOnAChainOf23Slices) {
     auto settings = settings_of(FamilyName::musepose);

@@ -31,7 +31,7 @@ RankedJob::RankedJob(const RankedShape& shape) {
     const auto model = fs::path(WEFT_SOURCE_DIR) / "tests/golden/mimicmotion/model";
     write_bytes(folder_ / "config.toml",
                 cat("[model]\npath = ", in_quotes(model.string()), "\n[input]\nimage = ", in_quotes((example / "person.png").string()),
-                    "\npose = \"pose\"\n[video]\nwidth = 64\nheight = 64\n[sampling]\nsteps = ", shape.steps,
+                    "\npose = \"pose\"\n[video]\nwidth = ", shape.size, "\nheight = ", shape.size, "\n[sampling]\nsteps = ", shape.steps,
                     "\n[slices]\nlength = 16\noverlap = 6\nanchor = ", in_quotes(shape.anchor), "\n[device]\nkind = \"cpu\"\n[output]\nvideo = \"out.mkv\"\n"));
 }
 
@@ -70,9 +70,9 @@ Words RankedJob::hashes() const {
     return all;
 }
 
-std::int64_t RankedJob::num_pieces() const {
+std::int64_t RankedJob::of_plan(const std::string& key) const {
     for (auto& line : json_lines(folder_ / "events.jsonl"))
-        if (line.at("event") == "plan") return std::stoll(line.at("pieces"));
+        if (line.at("event") == "plan") return std::stoll(line.at(key));
     return 0;
 }
 

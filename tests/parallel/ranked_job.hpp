@@ -7,11 +7,12 @@ namespace weft::test {
 /// Environment of all mpiruns in tests: as root, more ranks than cores, unpinned, waiting ranks give way.
 [[nodiscard]] Words launch_environment();
 
-/// Which job: poses drawn in a circle, 64x64, slices of 16, on the tiny golden model.
+/// Which job: poses drawn in a circle, slices of 16, on the tiny golden model.
 struct RankedShape {
     std::int64_t poses = 60;
     std::int64_t steps = 3;
     std::string anchor = "blended";
+    std::int64_t size = 64;  ///< pixels of each side
 };
 
 /// A job in a folder of its own, described by config.toml there. Makes out.mkv, out.h5, events.jsonl.
@@ -34,14 +35,16 @@ class RankedJob {
 
     /// Hashes after each step ("step 1 HASH"), of the run file and of the film's frames: all of a job that must not depend on the ranks.
     [[nodiscard]] Words hashes() const;
-    /// Pieces of a pass, as the last run told them.
-    [[nodiscard]] std::int64_t num_pieces() const;
+    /// Pieces and units of a pass, as the last run told them.
+    [[nodiscard]] std::int64_t num_pieces() const { return of_plan("pieces"); }
+    [[nodiscard]] std::int64_t num_units() const { return of_plan("units"); }
     /// Removes what a run made.
     void clean() const;
     /// Names of processes that belong to the job's folder and still run after two seconds; zombies do not count.
     [[nodiscard]] Words left_running() const;
 
   private:
+    [[nodiscard]] std::int64_t of_plan(const std::string& key) const;
     [[nodiscard]] Words running() const;
 
     Folder folder_;

@@ -20,7 +20,7 @@ Deal dealt(std::int64_t num_slices, bool guided, const BranchCost& cost, int num
 /// Slices whose branches are on two ranks.
 std::int64_t num_split(const Deal& deal) {
     std::int64_t split = 0;
-    for (std::int64_t slice = 0; deal.guided() && slice < deal.num_slices(); ++slice)
+    for (std::int64_t slice = 0; deal.branches().size() > 1 && slice < deal.num_slices(); ++slice)
         split += deal.route(slice, Branch::conditional) != deal.route(slice, Branch::unconditional) ? 1 : 0;
     return split;
 }

@@ -294,7 +294,66 @@ void expect_as_one_rank(const Made& made, unsigned seed) {
     ASSERT_TRUE(machine.wrong().empty()) << made.sample << ", seed " << seed << ": " << machine.wrong().front();
 }
 
+/// Do the programs end over a transport that moves the messages of each rank one after the other, both directions, in the order of their numbers, and none
+/// before both ends have posted it? So NCCL's streams do (src/comm/nccl_link.cpp). Messages that stay in host memory move as soon as both ends have.
+bool end_over_one_queue_a_rank(const Made& made) {
+    struct Transfer {
+        int posted = 0;
+        bool moved = false;
+    };
+    std::map<std::int64_t, Transfer> transfers;
+    std::vector<std::deque<Message>> queues(made.programs.size());
+    for (std::size_t rank = 0; rank < queues.size(); ++rank) {
+        std::map<std::int64_t, Message> mine;
+        for (const auto& operation : made.programs[rank])
+            if (const auto* message = message_of(operation); message != nullptr && for_device(*message)) mine.emplace(message->number, *message);
+        for (const auto& [number, message] : mine) queues[rank].push_back(message);
+    }
+    std::vector<std::size_t> next(made.programs.size(), 0);
+    const auto moved = [&](std::int64_t number) { return transfers[number].moved; };
+    for (bool going = true; going;) {
+        going = false;
+        for (std::size_t rank = 0; rank < next.size(); ++rank)
+            for (; next[rank] < made.programs[rank].size(); ++next[rank], going = true) {
+                const auto& operation = made.programs[rank][next[rank]];
+                if (const auto* take = std::get_if<Take>(&operation); take != nullptr && !moved(take->message.number)) break;
+                if (const auto* save = std::get_if<Save>(&operation); save != nullptr && !std::all_of(save->messages.begin(), save->messages.end(), moved))
+                    break;
+                if (const auto* message = message_of(operation); message != nullptr && !std::holds_alternative<Take>(operation)) {
+                    auto& transfer = transfers[message->number];
+                    if (++transfer.posted == 2 && !for_device(*message)) transfer.moved = true;
+                }
+            }
+        for (auto& queue : queues)
+            while (!queue.empty() && transfers[queue.front().number].posted == 2) {
+                const auto message = queue.front();
+                auto& other = queues[index(message.from)].front().number == message.number ? queues[index(message.to)] : queues[index(message.from)];
+                if (other.empty() || other.front().number != message.number) break;
+                transfers[message.number].moved = true;
+                queues[index(message.from)].pop_front();
+                queues[index(message.to)].pop_front();
+                going = true;
+            }
+    }
+    for (std::size_t rank = 0; rank < next.size(); ++rank)
+        if (next[rank] != made.programs[rank].size()) return false;
+    return true;
+}
+
 }  // namespace
+
+TEST(Execution, EveryLayoutEndsOverOneQueueARank) {
+    for (const auto& made : all_layouts()) ASSERT_TRUE(end_over_one_queue_a_rank(made)) << made.sample;
+}
+
+TEST(Execution, AQueueThatMeetsAMessageOutOfOrderIsSeen) {
+    auto made = make({.ranks = 3, .layout = {.kind = LayoutKind::stages, .stages = 3}});
+    for (auto& program : made.programs)
+        for (auto& operation : program)  // the last message of all comes first
+            for (auto* message : {const_cast<Message*>(message_of(operation))})
+                if (message != nullptr && for_device(*message)) message->number = 1000000 - message->number;
+    EXPECT_FALSE(end_over_one_queue_a_rank(made));
+}
 
 TEST(Execution, EveryLayoutEndsWithTheValuesOfOneLoop) {
     unsigned seed = 1;

@@ -153,13 +153,6 @@ const std::vector<Made>& all_layouts() {
     return all;
 }
 
-std::vector<std::int64_t> frames_in(const FrameRanges& ranges) {
-    std::vector<std::int64_t> frames;
-    for (const auto& range : ranges)
-        for (auto frame = range.begin; frame < range.end; ++frame) frames.push_back(frame);
-    return frames;
-}
-
 bool contains(const FrameRanges& ranges, std::int64_t frame) {
     for (const auto& range : ranges)
         if (range.begin <= frame && frame < range.end) return true;

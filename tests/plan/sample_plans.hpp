@@ -52,7 +52,6 @@ const std::vector<Made>& all_layouts();
 /// A map of `num_stages` stages with random borders and owners, as layout.map writes it.
 std::string random_map(const PassShape& shape, int num_stages, unsigned seed);
 
-std::vector<std::int64_t> frames_in(const FrameRanges& ranges);
 bool contains(const FrameRanges& ranges, std::int64_t frame);
 
 }  // namespace weft::plan

@@ -1,0 +1,40 @@
+#include "pipeline/workbench.hpp"
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+
+#include <numeric>
+
+namespace weft::pipeline {
+
+Workbench open_workbench(Settings settings, Mistakes& mistakes, const std::string& command) {
+    check_settings(settings, mistakes);
+    settings.layout = {.kind = LayoutKind::whole};
+    const auto head = cat(command, " cannot go on:");
+    mistakes.throw_if_any(head);
+    Workbench bench;
+    bench.device = open_device(settings.device);
+    bench.model = model::open_model(settings, mistakes);
+    mistakes.throw_if_any(head);
+    const auto frames = settings.slices.length;
+    bench.plan =
+        plan::make_plan(settings, frames - 1,
+                        {.latent_channels = bench.model->sizes().latent_channels, .pass = bench.model->pass_layout(settings, frames, bench.device).shape});
+    bench.family = bench.model->for_clip(settings, bench.plan, bench.device, [height = settings.video.height, width = settings.video.width](const auto& some) {
+        return made_up(static_cast<std::int64_t>(some.size()), height, width);
+    });
+    return bench;
+}
+
+at::Tensor made_up(std::int64_t frames, std::int64_t height, std::int64_t width) {
+    const auto row = at::arange(width, at::TensorOptions{}.dtype(c10::kFloat)).remainder(256).to(c10::kByte);
+    return row.view({1, 1, width, 1}).expand({frames, height, width, 3}).contiguous();
+}
+
+std::vector<std::int64_t> clip_frames(std::int64_t count) {
+    std::vector<std::int64_t> frames(static_cast<std::size_t>(count));
+    std::iota(frames.begin(), frames.end(), 0);
+    return frames;
+}
+
+}  // namespace weft::pipeline
