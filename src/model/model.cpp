@@ -117,10 +117,4 @@ std::int64_t other_weight_bytes(const ModelSizes& sizes, const Settings& setting
     return std::max(sizes.encode_elements * width, sizes.decode_elements * decode_width);
 }
 
-Chunks chunks_for(c10::DeviceType kind) {
-    // GPUs: eight frames of 576x1024 at the outermost level. CPUs: what stays near the caches, in buffers that the heap reuses.
-    if (kind == c10::kCUDA) return {.frame_rows = 73728, .pixel_rows = 73728};
-    return {.frame_rows = 2048, .pixel_rows = 2048};
-}
-
 }  // namespace weft::model

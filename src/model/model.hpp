@@ -56,8 +56,6 @@ class Model {
 /// Bytes of the weights that encoding or decoding needs at once, whichever is more, in the types that the settings give on `device`.
 [[nodiscard]] std::int64_t other_weight_bytes(const ModelSizes& sizes, const Settings& settings, const ComputeDevice& device);
 
-/// Chunk sizes by kind of device: the table that design.md section 8 speaks of.
-[[nodiscard]] Chunks chunks_for(c10::DeviceType kind);
 [[nodiscard]] inline Chunks chunks_for(const ComputeDevice& device) {
     return chunks_for(device.torch.type());
 }

@@ -1,11 +1,11 @@
 #pragma once
+#include "model/chunks.hpp"
 #include "model/unit_form.hpp"
 #include "model/weights.hpp"
 #include "plan/slices.hpp"
 
 #include <ATen/core/Tensor.h>
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -13,15 +13,6 @@
 #include <vector>
 
 namespace weft::model {
-
-/// How many rows an operation takes at a time. Part of the numerics: how a product is chunked decides how it rounds.
-struct Chunks {
-    std::int64_t frame_rows = 16384;  ///< pixels of all frames in a chunk of a per-frame unit
-    std::int64_t pixel_rows = 16384;  ///< the same, of a temporal unit, which takes some pixels of all frames
-
-    [[nodiscard]] std::int64_t frames(std::int64_t pixels_a_frame) const { return std::max<std::int64_t>(1, frame_rows / pixels_a_frame); }
-    [[nodiscard]] std::int64_t pixels(std::int64_t num_frames) const { return std::max<std::int64_t>(1, pixel_rows / num_frames); }
-};
 
 /// What flows through the units of one pass. Tensors are channels-last, in the model's type.
 struct PassState {

@@ -35,7 +35,7 @@ void Interpreter::run(const plan::Program& program) {
             if (std::holds_alternative<plan::Compute>(operation)) stop::here_if_requested();
             std::visit([this](const auto& one) { execute(one); }, operation);
         } catch (const Error& error) {
-            if (error.code() == ExitCode::stopped && std::holds_alternative<plan::Compute>(operation))
+            if (error.code() == ExitCode::stopped)
                 complete_steps(std::span(program).subspan(static_cast<std::size_t>(operation_)));
             throw;
         }
@@ -120,7 +120,9 @@ struct StepOf {
     std::optional<std::int64_t> operator()(const plan::Advance& o) const { return o.step; }
     std::optional<std::int64_t> operator()(const plan::Keep& o) const { return o.steps_done - 1; }
     std::optional<std::int64_t> operator()(const plan::Save& o) const { return o.steps_done - 1; }
-    std::optional<std::int64_t> operator()(const plan::Take& o) const { return of(o.message); }
+    std::optional<std::int64_t> operator()(const plan::Take& o) const {
+        return o.message.cargo == plan::Cargo::prediction ? std::optional(o.message.pass.step) : std::nullopt;  // latents are for the next step's passes
+    }
     std::optional<std::int64_t> operator()(const plan::Send& o) const { return of(o.message); }
     std::optional<std::int64_t> operator()(const plan::Receive&) const { return std::nullopt; }
     std::optional<std::int64_t> operator()(const plan::Compute&) const { return std::nullopt; }
@@ -137,10 +139,11 @@ void Interpreter::complete_steps(std::span<const plan::Operation> rest) {
     auto computed = std::numeric_limits<std::int64_t>::max();  // steps before this one are through with computing here
     std::set<int> passed_over;                                 // ranks to which something is not sent
     for (const auto& operation : rest) {
+        const bool stopped_here = &operation == &rest.front();
         if (const auto* compute = std::get_if<plan::Compute>(&operation)) computed = std::min(computed, compute->task.pass.step);
         const auto* send = std::get_if<plan::Send>(&operation);
         const auto step = std::visit(StepOf{}, operation);
-        bool possible = step && *step < computed && (send == nullptr || !passed_over.contains(send->message.to));
+        bool possible = !stopped_here && step && *step < computed && (send == nullptr || !passed_over.contains(send->message.to));
         if (const auto* take = std::get_if<plan::Take>(&operation)) possible = possible && arrivals_.contains(take->message.number);
         if (const auto* save = std::get_if<plan::Save>(&operation))
             possible = possible && std::ranges::all_of(save->messages, [this](auto number) { return arrivals_.contains(number); });

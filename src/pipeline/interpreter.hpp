@@ -39,7 +39,7 @@ class Interpreter {
     void execute(const plan::Keep& keep);
     void execute(const plan::Save& save);
     void await(const comm::Future& arrival) const;
-    /// A stop was asked for in front of the first task of `rest`, or within it: of what stands behind it, does what completes steps that this rank has
+    /// A stop was asked for at the first operation of `rest`, a task or a wait: of what stands behind it, does what completes steps that this rank has
     /// computed, and needs nothing that is skipped. Messages of a pair keep their order; over NCCL, which keeps that of a whole rank, a step under way may be
     /// lost.
     void complete_steps(std::span<const plan::Operation> rest);

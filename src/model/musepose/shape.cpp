@@ -1,7 +1,8 @@
 #include "model/musepose/shape.hpp"
 
 #include "base/text.hpp"
-#include "model/model.hpp"
+#include "model/chunks.hpp"
+#include "model/pass_layout.hpp"
 
 #include <initializer_list>
 

@@ -1,0 +1,11 @@
+#include "model/chunks.hpp"
+
+namespace weft::model {
+
+Chunks chunks_for(c10::DeviceType kind) {
+    // GPUs: eight frames of 576x1024 at the outermost level. CPUs: what stays near the caches, in buffers that the heap reuses.
+    if (kind == c10::kCUDA) return {.frame_rows = 73728, .pixel_rows = 73728};
+    return {.frame_rows = 2048, .pixel_rows = 2048};
+}
+
+}  // namespace weft::model
