@@ -216,13 +216,8 @@ TEST(Compile, TakesStandDirectlyBeforeWhatNeedsThem) {
             for (std::size_t at = 0; at < program.size(); ++at) {
                 const auto* take = std::get_if<Take>(&program[at]);
                 if (take == nullptr) continue;
-                const auto stands_between = [](const Operation& operation) {
-                    const auto* send = std::get_if<Send>(&operation);
-                    return std::holds_alternative<Take>(operation) || std::holds_alternative<Receive>(operation) ||
-                           (send != nullptr && send->message.cargo == Cargo::saved);
-                };
                 auto next = at;
-                while (stands_between(program[next])) ++next;
+                while (std::holds_alternative<Take>(program[next]) || std::holds_alternative<Receive>(program[next])) ++next;
                 const auto* compute = std::get_if<Compute>(&program[next]);
                 const auto* advance = std::get_if<Advance>(&program[next]);
                 const auto& message = take->message;
@@ -317,11 +312,11 @@ TEST(Compile, OnlyFramesThatTheWriterDoesNotGetAnywayTravelForTheRunFile) {
 TEST(Compile, AnAdvanceSendsAtMostOneMessageOfAKindToARank) {
     for (const auto& made : all_layouts())
         for (const auto& program : made.programs) {
-            std::set<std::tuple<int, Cargo, std::int64_t>> since;
+            std::set<std::pair<int, Cargo>> since;
             for (const auto& operation : program) {
                 if (const auto* send = std::get_if<Send>(&operation)) {
                     const auto cargo = send->message.cargo;
-                    ASSERT_TRUE(since.insert({send->message.to, cargo, send->message.pass.step}).second || cargo == Cargo::state || cargo == Cargo::skip)
+                    ASSERT_TRUE(since.insert({send->message.to, cargo}).second || cargo == Cargo::state || cargo == Cargo::skip)
                         << made.sample << ": " << describe(operation);
                 } else {
                     since.clear();
