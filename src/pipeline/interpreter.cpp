@@ -35,8 +35,7 @@ void Interpreter::run(const plan::Program& program) {
             if (std::holds_alternative<plan::Compute>(operation)) stop::here_if_requested();
             std::visit([this](const auto& one) { execute(one); }, operation);
         } catch (const Error& error) {
-            if (error.code() == ExitCode::stopped)
-                complete_steps(std::span(program).subspan(static_cast<std::size_t>(operation_)));
+            if (error.code() == ExitCode::stopped) complete_steps(std::span(program).subspan(static_cast<std::size_t>(operation_)));
             throw;
         }
         ++operation_;
