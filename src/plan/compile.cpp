@@ -9,8 +9,8 @@
 
 // Programs are made by playing the job: legs of passes take their cost, messages the time that the links give them, all else takes no time. A pass is admitted
 // to its route when the latents that it reads are where it begins, one of the route's slots is free, and the step before the last is complete. A rank that is
-// free first advances what can be advanced, and then takes the ready leg of the smallest key, (step, place, leg) or (leg, step, place). What ranks did in the
-// play, in that order, are their programs; later they do not look again at what is ready.
+// free first advances what can be advanced, and then takes the next leg as the plan's Order says. What ranks did in the play, in that order, are their
+// programs; later they do not look again at what is ready.
 //
 // Why the programs end, at whatever speeds they really run. Every operation but Receive has a number, its place in the play; a rank's numbers ascend. A Receive
 // stands where its room was free in the play: in front of its rank's first operation with a number of at least `place`, and `place` is at most the number of

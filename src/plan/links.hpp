@@ -26,7 +26,8 @@ inline constexpr double nccl_bytes_s = 300e9;  ///< between GPUs of a host: NVLi
 [[nodiscard]] std::string describe(const Links& links);
 
 /// Messages that somebody waits for, and bulk that nobody does. On a host's way out and in, which they share, small messages are hardly held up by large ones;
-/// here they are not at all. Those of one pair of ranks keep their order.
+/// here they are not at all. Those of one pair of ranks keep their order. Too kind where bulk leaves together with what others wait for: eight ranks on four
+/// hosts at 1 Gbit/s are predicted 97 % and measured 77 (cluster/scaling DIR hosts).
 enum class Haste { foreground, background };
 
 /// When messages arrive that are given to the links in the order of their starts.

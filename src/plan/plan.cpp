@@ -1,7 +1,6 @@
 #include "plan/plan.hpp"
 
 #include "base/error.hpp"
-
 #include "plan/layout.hpp"
 #include "plan/rooms.hpp"
 

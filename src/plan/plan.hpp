@@ -109,7 +109,7 @@ struct RankBytes {
 };
 [[nodiscard]] RankBytes rank_bytes(const Plan& plan, int rank);
 
-/// What a rank needs at least: the same, and the clip's latents twice, as the writer gathers and saves them.
+/// What a rank needs at least: weights, slots, and the clip's latents twice, as the writer gathers and saves them.
 [[nodiscard]] std::int64_t needed_bytes(const Plan& plan, int rank);
 
 /// For `weft plan` and for people: slices, passes, chunks, sizes; who does what, load bound, bytes per link where there are several ranks.

@@ -14,42 +14,32 @@ Json json_in(const fs::path& path) {
     return Json::parse(bytes_of(path));
 }
 
+struct Chain {
+    int stages = 1, slices = 1, steps = 1;
+    double time_scale = 1;
+};
+
+/// Equal stages, a rank each, on a chain of small slices; figures in t.json.
+Words scaling_of_a_chain(const Chain& chain) {
+    Words words{weft_program(), "bench", "scaling", "--clip", "chain", "--json", "t.json"};
+    const auto add = [&words](const std::string& option, const std::string& value) { words.insert(words.end(), {option, value}); };
+    add("--costs", cat("equal:", chain.stages));
+    add("--ranks", cat(chain.stages));
+    add("--length", cat(chain.slices));
+    add("--time-scale", cat(chain.time_scale));
+    for (const auto& set : {std::string("layout.kind=stages"), cat("layout.stages=", chain.stages), cat("sampling.steps=", chain.steps),
+                            std::string("video.width=64"), std::string("video.height=64"), std::string("slices.length=6"), std::string("slices.overlap=2")})
+        add("--set", set);
+    return words;
+}
+
 }  // namespace
 
 TEST(BenchScaling, ThreeStagesOfAChainAreAsBusyAsPredicted) {
     const Folder folder;
-    const auto ended = run({weft_program(),
-                            "bench",
-                            "scaling",
-                            "--costs",
-                            "equal:3",
-                            "--clip",
-                            "chain",
-                            "--length",
-                            "5",
-                            "--ranks",
-                            "3",
-                            "--time-scale",
-                            "0.4",
-                            "--set",
-                            "layout.kind=stages",
-                            "--set",
-                            "layout.stages=3",
-                            "--set",
-                            "sampling.steps=3",
-                            "--set",
-                            "video.width=64",
-                            "--set",
-                            "video.height=64",
-                            "--set",
-                            "slices.length=6",
-                            "--set",
-                            "slices.overlap=2",
-                            "--json",
-                            "t.json",
-                            "--plot",
-                            "t.svg"},
-                           folder.path());
+    auto words = scaling_of_a_chain({.stages = 3, .slices = 5, .steps = 3, .time_scale = 0.4});
+    words.insert(words.end(), {"--plot", "t.svg"});
+    const auto ended = run(words, folder.path());
     expect_done(ended);
     const auto row = json_in(folder / "t.json").at("rows").at(0);
     EXPECT_EQ(row.at("ranks"), 3);
@@ -65,38 +55,9 @@ TEST(BenchScaling, ThreeStagesOfAChainAreAsBusyAsPredicted) {
 TEST(BenchScaling, LinkTimeOfHiddenStatesIsWaitedFor) {
     const Folder folder;
     const auto transfers = [&](const char* rate) {
-        const auto ended = run({weft_program(),
-                                "bench",
-                                "scaling",
-                                "--costs",
-                                "equal:2",
-                                "--clip",
-                                "chain",
-                                "--length",
-                                "2",
-                                "--ranks",
-                                "2",
-                                "--time-scale",
-                                "0.2",
-                                "--set",
-                                "layout.kind=stages",
-                                "--set",
-                                "layout.stages=2",
-                                "--set",
-                                "sampling.steps=2",
-                                "--set",
-                                "video.width=64",
-                                "--set",
-                                "video.height=64",
-                                "--set",
-                                "slices.length=6",
-                                "--set",
-                                "slices.overlap=2",
-                                "--local-link",
-                                rate,
-                                "--json",
-                                "t.json"},
-                               folder.path());
+        auto words = scaling_of_a_chain({.stages = 2, .slices = 2, .steps = 2, .time_scale = 0.2});
+        words.insert(words.end(), {"--local-link", rate});
+        const auto ended = run(words, folder.path());
         expect_done(ended);
         return json_in(folder / "t.json").at("rows").at(0).at("seconds").get<double>();
     };

@@ -105,7 +105,7 @@ TEST(FullSize, EightStagesOfMusePoseKeepNinetyFivePercentOnAChainOf23Slices) {
     EXPECT_GE(efficiency(plan), 0.95) << plan::describe(plan);
 }
 
-TEST(FullSize, OverFourHostsAtOneGigabitPassesStayWholeAndKeepTheirSpeed) {
+TEST(FullSize, OverFourHostsAtOneGigabitPassesStayWholeAndArePredictedTheirSpeed) {
     const auto settings = settings_of(FamilyName::mimicmotion);
     const plan::ModelShape shape{.latent_channels = 4, .prediction_bytes = 2, .pass = shape_of(FamilyName::mimicmotion)};
     const plan::Links gigabit{.host = {0, 0, 1, 1, 2, 2, 3, 3}, .local_bytes_s = 300e9, .remote_bytes_s = 125e6};
