@@ -17,6 +17,7 @@ namespace weft::pipeline {
 namespace {
 constexpr double seconds_between_looks = 0.2;  // at whether a stop was asked for
 constexpr double seconds_after_stop = 2;
+constexpr double seconds_to_let_go = 1;
 
 comm::Tag tag_of(const plan::Message& message) {
     return tag(static_cast<Kind>(message.cargo), message.number);
@@ -34,8 +35,11 @@ void Interpreter::run(const plan::Program& program) {
         try {
             if (std::holds_alternative<plan::Compute>(operation)) stop::here_if_requested();
             std::visit([this](const auto& one) { execute(one); }, operation);
-        } catch (const Error& error) {
-            if (error.code() == ExitCode::stopped) complete_steps(std::span(program).subspan(static_cast<std::size_t>(operation_)));
+        } catch (const std::exception& error) {
+            if (exit_code_of(error) == ExitCode::stopped)
+                complete_steps(std::span(program).subspan(static_cast<std::size_t>(operation_)));
+            else
+                let_go();
             throw;
         }
         ++operation_;
@@ -133,6 +137,15 @@ struct StepOf {
 };
 
 }  // namespace
+
+void Interpreter::let_go() const noexcept {
+    const Stopwatch watch;
+    try {
+        for (const auto& send : sends_) static_cast<void>(send.future.wait_for(std::max(0.0, seconds_to_let_go - watch.seconds())));
+    } catch (const std::exception&) {
+        return;  // what failed first is told
+    }
+}
 
 void Interpreter::complete_steps(std::span<const plan::Operation> rest) {
     auto computed = std::numeric_limits<std::int64_t>::max();  // steps before this one are through with computing here

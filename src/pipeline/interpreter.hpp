@@ -39,6 +39,8 @@ class Interpreter {
     void execute(const plan::Keep& keep);
     void execute(const plan::Save& save);
     void await(const comm::Future& arrival) const;
+    /// This rank fails: frames that it has sent may complete a step elsewhere, and get a second to leave.
+    void let_go() const noexcept;
     /// A stop was asked for at the first operation of `rest`, a task or a wait: of what stands behind it, does what completes steps that this rank has
     /// computed, and needs nothing that is skipped. Messages of a pair keep their order; over NCCL, which keeps that of a whole rank, a step under way may be
     /// lost.

@@ -2,6 +2,8 @@
 #include "plan/index.hpp"
 #include "plan/play.hpp"
 
+#include <algorithm>
+#include <array>
 #include <map>
 #include <set>
 #include <tuple>
@@ -70,13 +72,10 @@ void check(const Plan& plan, const std::vector<std::vector<Numbered>>& programs,
             }
     for (std::size_t rank = 0; rank < programs.size(); ++rank) {
         std::int64_t last = -1;
+        std::array<std::int64_t, 2> newest_send{-1, -1};  // of what the last Save but one names, and of the last
         SlotCheck slots(plan);
         for (std::size_t place = 0; place < programs[rank].size(); ++place) {
             const auto& [number, operation] = programs[rank][place];
-            const auto expect_here = [&, number = number](std::int64_t message) {
-                const auto& it = seen[index(message)];
-                ensure(it.received >= 0 && it.sent >= 0 && it.sent < number, "what a rank waits for was sent before, and its receive is posted");
-            };
             if (const auto* receive = std::get_if<Receive>(&operation)) {
                 const auto& message = receive->message;
                 auto& it = seen[index(message.number)];
@@ -87,19 +86,24 @@ void check(const Plan& plan, const std::vector<std::vector<Numbered>>& programs,
                 if (message.cargo == Cargo::state || message.cargo == Cargo::skip) slots.receive(plan, message);
                 continue;
             }
-            ensure(number > last, "a program's numbers ascend");
-            last = number;
-            if (const auto* take = std::get_if<Take>(&operation)) {
-                expect_here(take->message.number);
-                ++seen[index(take->message.number)].taken;
+            ensure(number > last || (number < 0 && std::holds_alternative<Save>(operation)), "a program's numbers ascend");
+            last = std::max(last, number);
+            if (const auto* save = std::get_if<Save>(&operation)) {
+                ensure(newest_send[0] < last, "what a Save waits for, the step two before, was sent before");
+                newest_send = {newest_send[1], -1};
+                for (const auto message : save->messages) {
+                    auto& it = seen[index(message)];
+                    ensure(it.received >= 0, "what a Save names will come: its receive is posted");
+                    newest_send[1] = std::max(newest_send[1], it.sent);
+                    ++it.listed;
+                }
+            } else if (const auto* take = std::get_if<Take>(&operation)) {
+                auto& it = seen[index(take->message.number)];
+                ensure(it.received >= 0 && it.sent >= 0 && it.sent < number, "what a rank waits for was sent before, and its receive is posted");
+                ++it.taken;
                 ensure(take->message.to == static_cast<int>(rank) && take->message.cargo != Cargo::saved, "a message is taken where it goes");
             } else if (const auto* compute = std::get_if<Compute>(&operation)) {
                 slots.compute(plan, compute->task);
-            } else if (const auto* save = std::get_if<Save>(&operation)) {
-                for (const auto message : save->messages) {
-                    expect_here(message);
-                    ++seen[index(message)].listed;
-                }
             }
         }
     }

@@ -195,6 +195,7 @@ void Play::start(int rank) {
                     player.latents.erase(player.latents.lower_bound(range.begin), player.latents.lower_bound(range.end));
             }
     take(rank, needed);
+    send_unsent(rank);
     const auto& pieces = plan_.deal.route(pass.slice, pass.branch).legs[leg.leg].pieces;
     emit(rank, Compute{{pass, pieces, rank, flow.slot}});
     player.running = leg;
@@ -308,15 +309,10 @@ void Play::advance(std::int64_t step, int rank) {
                 if (reader != rank) to_readers[reader].push_back(frame);
         if (rank != writer && (is_last || !std::binary_search(readers.begin(), readers.end(), writer))) to_writer.push_back(frame);
     }
-    auto& gathered = gathered_[step];
-    const auto send_frames = [&](Cargo cargo, int to, std::vector<std::int64_t> some) {
-        auto ranges = ranges_of(std::move(some));
-        const auto bytes = count(ranges) * plan_.frame_elements() * 4;
-        const auto number = send({.cargo = cargo, .from = rank, .to = to, .pass = {step, 0, Branch::conditional}, .frames = std::move(ranges), .bytes = bytes});
-        if (to == writer) gathered.push_back(number);
-    };
-    for (auto& [reader, its_frames] : to_readers) send_frames(Cargo::latents, reader, std::move(its_frames));
-    if (!to_writer.empty()) send_frames(Cargo::saved, writer, std::move(to_writer));
+    for (auto& [reader, its_frames] : to_readers) send_frames(Cargo::latents, rank, reader, step, std::move(its_frames));
+    auto& unsent = player.unsent[step];
+    unsent.insert(unsent.end(), to_writer.begin(), to_writer.end());
+    unsent_[step] += static_cast<std::int64_t>(to_writer.size());
     if (rank == writer) emit(rank, Keep{step + 1, ranges_of(frames)});
 
     unsaved_left_[index(step)] -= static_cast<std::int64_t>(frames.size());
@@ -327,10 +323,30 @@ void Play::advance(std::int64_t step, int rank) {
     if (!is_last) frames_are_there(rank, step + 1, frames);
 }
 
+void Play::send_frames(Cargo cargo, int from, int to, std::int64_t step, std::vector<std::int64_t> frames) {
+    auto ranges = ranges_of(std::move(frames));
+    const auto bytes = count(ranges) * plan_.frame_elements() * 4;
+    const auto number = send({.cargo = cargo, .from = from, .to = to, .pass = {step, 0, Branch::conditional}, .frames = std::move(ranges), .bytes = bytes});
+    if (to == writer) gathered_[step].push_back(number);
+}
+
+bool Play::send_unsent(int rank) {
+    auto& player = players_[index(rank)];
+    bool sent = false;
+    for (auto& [step, frames] : std::exchange(player.unsent, {})) {
+        if (frames.empty()) continue;
+        unsent_[step] -= static_cast<std::int64_t>(frames.size());
+        send_frames(Cargo::saved, rank, writer, step, std::move(frames));
+        sent = true;
+    }
+    return sent;
+}
+
 bool Play::save() {
-    if (saved_ >= complete_ || players_[writer].running.has_value()) return false;
-    auto gathered = gathered_.extract(saved_);
-    emit(writer, Save{++saved_, std::move(gathered.mapped())});
+    if (saved_ >= complete_ || unsent_[saved_] > 0 || players_[writer].running.has_value()) return false;
+    auto messages = std::move(gathered_[saved_]);
+    gathered_.erase(saved_);
+    emit(writer, Save{++saved_, std::move(messages)});
     return true;
 }
 
@@ -365,7 +381,12 @@ void Play::run() {
                 started = true;
             }
         if (started) continue;
-        if (events_.empty()) break;
+        if (events_.empty()) {
+            bool sent = false;
+            for (int rank = 0; rank < plan_.num_ranks(); ++rank) sent = send_unsent(rank) || sent;
+            if (sent) continue;
+            break;
+        }
         now_ = events_.top().time;
         while (!events_.empty() && events_.top().time == now_) {
             const auto event = events_.top();

@@ -15,7 +15,7 @@
 
 namespace weft::plan {
 
-/// An operation with its place in the play; a Receive has none.
+/// An operation with its place in the play; a Receive has none, nor has a Save that was brought forward.
 struct Numbered {
     std::int64_t number = -1;
     Operation operation;
@@ -54,6 +54,7 @@ class Play {
         std::map<std::int64_t, std::int64_t> latents;                  // frame -> message not taken yet
         std::map<Pass, std::int64_t> predictions;                      // message not taken yet
         std::vector<std::int64_t> begins;                              // by step: number of the first operation of its work on it
+        std::map<std::int64_t, std::vector<std::int64_t>> unsent;      // step -> frames for the run file
         std::int64_t owned = 0;                                        // frames
         std::map<std::int64_t, std::int64_t> advanced;                 // step -> how many of them were advanced by it
         std::set<Leg> to_come;                                         // of the present and the next step, with strict order
@@ -106,6 +107,9 @@ class Play {
     void arrive(const Message& message);
     [[nodiscard]] bool may_advance(std::int64_t step, int rank) const;
     void advance(std::int64_t step, int rank);
+    void send_frames(Cargo cargo, int from, int to, std::int64_t step, std::vector<std::int64_t> frames);
+    /// Frames for the run file leave when the rank has what it needs for its next task: until then others may wait for the links. False where there are none.
+    bool send_unsent(int rank);
     bool save();
     void settle();
 
@@ -125,6 +129,7 @@ class Play {
     std::vector<std::int64_t> contributions_left_;                // by frame, for its present step
     std::vector<std::array<std::int64_t, 2>> frames_left_;        // by slice and branch, until its next step may begin
     std::vector<std::int64_t> unsaved_left_;                      // by step: frames not advanced yet
+    std::map<std::int64_t, std::int64_t> unsent_;                 // by step: frames for the run file that have not left
     std::map<std::int64_t, std::vector<std::int64_t>> gathered_;  // by step: messages that its Save will name
     std::int64_t complete_;                                       // steps all of whose frames were advanced
     std::int64_t saved_;                                          // steps for which the writer has emitted Save

@@ -77,8 +77,8 @@ struct Keep {
     std::int64_t steps_done = 0;
     FrameRanges frames;
 };
-/// Writer only: all frames have `steps_done` steps complete, or are on their way here. They are those kept, and `messages`: numbers of those that bring the
-/// rest (latents and saved), whose receives were posted before.
+/// Writer only: what the saver is to gather for `steps_done` complete steps: the frames kept, and `messages`, numbers of those that bring the rest (latents and
+/// saved). Their receives were posted before; they come while the writer goes on. Waits until the step two before is gathered.
 struct Save {
     std::int64_t steps_done = 0;
     std::vector<std::int64_t> messages;

@@ -167,6 +167,14 @@ class FullSized {
         return results;
     }
 
+    /// In front of the first unit of the conditional branch. The denoiser stays loaded.
+    PassState begin() {
+        family_->load_denoiser();
+        const auto frames = first_frames(frames_);
+        return family_->begin({0, 0, Branch::conditional}, family_->initial_latents(frames), frames);
+    }
+    const Units& units() const { return family_->units(); }
+
     /// A chunk of 8 frames, `times` times.
     std::vector<at::Tensor> decode(int times) {
         family_->load_decoder();
@@ -189,7 +197,42 @@ class FullSized {
     std::unique_ptr<Family> family_;
 };
 
+PassState rounded(const PassState& state, c10::ScalarType dtype) {
+    const auto to = [dtype](const at::Tensor& tensor) { return tensor.defined() ? tensor.to(dtype, /*non_blocking=*/false, /*copy=*/true) : tensor; };
+    PassState other;
+    other.branch = state.branch;
+    other.chunks = state.chunks;
+    other.silu_embedding = to(state.silu_embedding);
+    other.hidden = to(state.hidden);
+    other.residual = to(state.residual);
+    other.pose = to(state.pose);
+    for (const auto& skip : state.skips) other.skips.push_back(to(skip));
+    return other;
+}
+
 class FullSize : public testing::TestWithParam<const char*> {};  // with a parameter, so that it runs after the recorded cases
+
+/// Each unit on the same input, in fp32 and rounded. A kernel that is wrong for one shape, in either type, stands out here; in the whole network it is noise.
+TEST_P(FullSize, EachUnitIsNearFp32) {
+    const auto half = asked.where.device.is_cuda() ? c10::kHalf : c10::kBFloat16;
+    FullSized exact(c10::kFloat);
+    FullSized network(half);
+    auto state = exact.begin();
+    static_cast<void>(network.begin());
+    double most = -1;
+    std::string worst;
+    for (std::size_t unit = 0; unit < exact.units().size(); ++unit) {
+        auto input = rounded(state, half);
+        exact.units()[unit]->run(state, all_slots(state));
+        network.units()[unit]->run(input, all_slots(input));
+        const auto error = golden::relative_error(state.hidden, input.hidden);
+        const bool is_worst = !(error <= most);
+        if (is_worst) most = error;
+        if (is_worst) worst = exact.units()[unit]->name();
+    }
+    constexpr double roundings = 16;  // seen: up to 5
+    row("full size", half, cat(exact.units().size(), " units by themselves, worst ", worst), most, half_bound(half, "unit") * roundings / 50);
+}
 
 TEST_P(FullSize, SameBitsAndNearFp32) {
     const bool cuda = asked.where.device.is_cuda();

@@ -12,6 +12,8 @@
 #include <cstring>
 #include <iostream>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -31,6 +33,8 @@ void check(cudaError_t code, std::string_view doing, std::source_location at = s
 class Memory {
   public:
     virtual ~Memory() = default;
+    /// Rooms taken so far are no longer needed.
+    virtual void begin() {}
     [[nodiscard]] virtual comm::Buffer room(std::size_t bytes) = 0;
     /// With a fence behind the copy.
     [[nodiscard]] virtual comm::Buffer upload(const std::vector<std::byte>& bytes) = 0;
@@ -50,21 +54,29 @@ class HostMemory final : public Memory {
 
 class GpuMemory final : public Memory {
   public:
-    explicit GpuMemory(int device) {
+    /// Takes all of its memory at once: taking and freeing waits for kernels of other ranks on the GPU, and those may wait for this rank.
+    GpuMemory(int device, std::size_t bytes) {
         check(cudaSetDevice(device), "choosing the GPU");
         check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
+        void* raw = nullptr;
+        check(cudaMalloc(&raw, bytes), "taking memory");
+        all_ = {static_cast<std::byte*>(raw), bytes};
     }
     GpuMemory(const GpuMemory&) = delete;
     GpuMemory& operator=(const GpuMemory&) = delete;
-    ~GpuMemory() override { cudaStreamDestroy(stream_); }
+    ~GpuMemory() override {
+        cudaFree(all_.data());
+        cudaStreamDestroy(stream_);
+    }
 
+    void begin() override { used_ = 0; }
     comm::Buffer room(std::size_t bytes) override {
-        void* raw = nullptr;
-        check(cudaMalloc(&raw, std::max<std::size_t>(bytes, 1)), "taking memory");
+        const auto rounded = (std::max<std::size_t>(bytes, 1) + 255) / 256 * 256;
+        if (used_ + rounded > all_.size()) fail("a round takes more memory than was foreseen");
         comm::Buffer buffer;
-        buffer.keeper = {raw, [](void* memory) { cudaFree(memory); }};
-        buffer.bytes = {static_cast<std::byte*>(raw), bytes};
+        buffer.bytes = all_.subspan(used_, bytes);
         buffer.memory = comm::Buffer::Memory::device;
+        used_ += rounded;
         return buffer;
     }
     comm::Buffer upload(const std::vector<std::byte>& bytes) override {
@@ -85,6 +97,8 @@ class GpuMemory final : public Memory {
 
   private:
     cudaStream_t stream_ = nullptr;
+    std::span<std::byte> all_;
+    std::size_t used_ = 0;
 };
 
 std::vector<std::byte> stamped(std::size_t bytes, int stamp) {
@@ -92,6 +106,8 @@ std::vector<std::byte> stamped(std::size_t bytes, int stamp) {
     for (std::size_t i = 0; i < bytes; ++i) all[i] = static_cast<std::byte>(i * 31 + i / 251 + static_cast<std::size_t>(stamp) * 17);
     return all;
 }
+
+constexpr int timed_repeats = 4;
 
 struct Options {
     int ranks = 0;
@@ -112,11 +128,18 @@ class Rounds {
   public:
     Rounds(comm::Transport& transport, Memory& memory) : transport_{transport}, memory_{memory} {}
 
-    /// Seconds from the first post to the last end.
-    double run(std::size_t bytes, int repeats, bool compare) {
+    /// The first message of each pair of ranks, one pair after the other. Ranks that are threads share a CUDA context, and what NCCL allocates for a new
+    /// connection waits there for the kernels of all ranks, some of which may wait for the rank that connects.
+    void connect() {
+        for (int left = 0; left < transport_.who().size; ++left) run(1, 1, true, left);
+    }
+
+    /// Seconds from the first post to the last end. `only`: of a lone pair, the rank on the left.
+    double run(std::size_t bytes, int repeats, bool compare, std::optional<int> only = std::nullopt) {
         const int rank = transport_.who().rank;
         const int size = transport_.who().size;
         transport_.barrier();
+        memory_.begin();
         std::vector<comm::Future> futures;
         std::vector<std::pair<comm::Buffer, int>> came;
         std::vector<comm::Transfer> group;
@@ -127,7 +150,7 @@ class Rounds {
                     const int right = (left + 1) % size;
                     const int from = back ? right : left;
                     const int to = back ? left : right;
-                    if (from != rank && to != rank) continue;
+                    if ((only && left != *only) || (from != rank && to != rank)) continue;
                     comm::Transfer transfer;
                     transfer.direction = from == rank ? comm::Transfer::Direction::send : comm::Transfer::Direction::receive;
                     transfer.peer = from == rank ? to : from;
@@ -172,6 +195,7 @@ void wait_until_through(comm::NcclCalls& calls) {
 
 /// What a lone rank can do: send to itself.
 double send_to_itself(comm::NcclCalls& calls, Memory& memory, std::size_t bytes) {
+    memory.begin();
     const auto text = stamped(bytes, 3);
     const auto from = memory.upload(text);
     const auto into = memory.room(bytes);
@@ -198,11 +222,11 @@ Found run_rank(comm::Transport& transport, const comm::DeviceOffer& offer, Memor
     found.open_s = opening.seconds();
     if (transport.who().size > 1) {
         Rounds rounds{transport, memory};
+        rounds.connect();
         for (const std::size_t bytes : {1, 7, 0, 4096, 1048579}) rounds.run(bytes, 3, true);
         rounds.run(options.bytes, 1, true);
-        constexpr int repeats = 4;
-        const double seconds = rounds.run(options.bytes, repeats, false);
-        found.gb_per_s = 2.0 * repeats * static_cast<double>(options.bytes) / seconds / 1e9;
+        const double seconds = rounds.run(options.bytes, timed_repeats, false);
+        found.gb_per_s = 2.0 * timed_repeats * static_cast<double>(options.bytes) / seconds / 1e9;
         found.messages = rounds.messages;
     } else if (!options.stand_in) {  // which knows no rank that sends to itself
         found.gb_per_s = static_cast<double>(options.bytes) / send_to_itself(*offer.calls, memory, options.bytes) / 1e9;
@@ -235,7 +259,7 @@ int run(const Options& options) {
                 if (options.stand_in)
                     memory = std::make_unique<HostMemory>();
                 else
-                    memory = std::make_unique<GpuMemory>(rank % gpus);
+                    memory = std::make_unique<GpuMemory>(rank % gpus, (2 * timed_repeats + 1) * std::max(options.bytes, std::size_t{2} << 20));
                 const auto offer = options.stand_in ? stand_in.offer(rank) : comm::offer_device(rank % gpus);
                 found[static_cast<std::size_t>(rank)] = run_rank(transport, offer, *memory, options);
             } catch (const std::exception& error) {

@@ -216,8 +216,13 @@ TEST(Compile, TakesStandDirectlyBeforeWhatNeedsThem) {
             for (std::size_t at = 0; at < program.size(); ++at) {
                 const auto* take = std::get_if<Take>(&program[at]);
                 if (take == nullptr) continue;
+                const auto stands_between = [](const Operation& operation) {
+                    const auto* send = std::get_if<Send>(&operation);
+                    return std::holds_alternative<Take>(operation) || std::holds_alternative<Receive>(operation) || std::holds_alternative<Save>(operation) ||
+                           (send != nullptr && send->message.cargo == Cargo::saved);
+                };
                 auto next = at;
-                while (std::holds_alternative<Take>(program[next]) || std::holds_alternative<Receive>(program[next])) ++next;
+                while (stands_between(program[next])) ++next;
                 const auto* compute = std::get_if<Compute>(&program[next]);
                 const auto* advance = std::get_if<Advance>(&program[next]);
                 const auto& message = take->message;
@@ -312,17 +317,37 @@ TEST(Compile, OnlyFramesThatTheWriterDoesNotGetAnywayTravelForTheRunFile) {
 TEST(Compile, AnAdvanceSendsAtMostOneMessageOfAKindToARank) {
     for (const auto& made : all_layouts())
         for (const auto& program : made.programs) {
-            std::set<std::pair<int, Cargo>> since;
+            std::set<std::tuple<int, Cargo, std::int64_t>> since;
             for (const auto& operation : program) {
                 if (const auto* send = std::get_if<Send>(&operation)) {
                     const auto cargo = send->message.cargo;
-                    ASSERT_TRUE(since.insert({send->message.to, cargo}).second || cargo == Cargo::state || cargo == Cargo::skip)
+                    ASSERT_TRUE(since.insert({send->message.to, cargo, send->message.pass.step}).second || cargo == Cargo::state || cargo == Cargo::skip)
                         << made.sample << ": " << describe(operation);
                 } else {
                     since.clear();
                 }
             }
         }
+}
+
+TEST(Compile, AStepIsInTheSaversHandsBeforeTheWriterComputesOn) {
+    for (const auto& made : all_layouts()) {
+        const auto& program = made.programs[writer];
+        std::map<std::int64_t, std::size_t> newest_receive;  // by message: place
+        std::map<std::int64_t, std::size_t> newest_own;      // by steps done: place behind tasks and frames kept
+        for (std::size_t at = 0; at < program.size(); ++at) {
+            if (const auto* receive = std::get_if<Receive>(&program[at])) newest_receive[receive->message.number] = at;
+            if (const auto* keep = std::get_if<Keep>(&program[at])) newest_own[keep->steps_done] = at;
+            if (const auto* compute = std::get_if<Compute>(&program[at])) newest_own[compute->task.pass.step + 1] = at + 1;
+            const auto* save = std::get_if<Save>(&program[at]);
+            if (save == nullptr || made.sample.anchor != Anchor::blended) continue;  // in a chain also the step two before must have left
+            auto ready = newest_own[save->steps_done];
+            for (const auto message : save->messages) ready = std::max(ready, newest_receive.at(message));
+            const auto computes = std::count_if(program.begin() + static_cast<std::ptrdiff_t>(ready), program.begin() + static_cast<std::ptrdiff_t>(at),
+                                                [](const auto& operation) { return std::holds_alternative<Compute>(operation); });
+            ASSERT_EQ(computes, 0) << made.sample << ", step " << save->steps_done;
+        }
+    }
 }
 
 TEST(Compile, EachStepIsSavedOnceByTheWriterWithEveryFrame) {

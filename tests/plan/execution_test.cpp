@@ -21,6 +21,8 @@ namespace {
 using Value = std::uint64_t;
 using Values = std::vector<Value>;
 
+constexpr std::size_t saves_on_their_way = 2;  // as the saver has them (src/pipeline/saver.hpp)
+
 std::size_t index(std::int64_t i) {
     return static_cast<std::size_t>(i);
 }
@@ -108,6 +110,7 @@ class Machine {
         std::map<std::int64_t, Values> arrived;                                               // message -> content
         std::map<std::pair<std::size_t, std::size_t>, std::map<std::int64_t, Values>> slots;  // (route, room) -> slot -> content
         std::map<std::int64_t, Values> kept;                                                  // steps done -> the writer's own frames
+        std::deque<Save> to_gather;
     };
     struct Event {
         double time;
@@ -140,6 +143,7 @@ class Machine {
         channel.posted.pop_front();
         channel.busy = false;
         move({message.from, message.to});
+        gather(rank);
         if (rank.waits) go_on(message.to);
     }
 
@@ -259,17 +263,27 @@ class Machine {
     }
 
     bool execute(int, Rank& rank, const Save& o) {
-        for (const auto number : o.messages)
-            if (!rank.arrived.contains(number)) return false;
-        auto all = rank.kept.try_emplace(o.steps_done, index(made_.plan.num_latents), Value{0}).first->second;
-        for (const auto& message : made_.messages()) {
-            if (std::find(o.messages.begin(), o.messages.end(), message.number) == o.messages.end()) continue;
-            const auto frames = frames_in(message.frames);
-            for (std::size_t i = 0; i < frames.size(); ++i) all[index(frames[i])] = rank.arrived.at(message.number)[i];
-        }
-        if (all != wanted_[index(o.steps_done)]) wrong_.push_back("other latents are saved after step " + std::to_string(o.steps_done));
-        saved_steps_ = o.steps_done;
+        gather(rank);
+        if (rank.to_gather.size() >= saves_on_their_way) return false;
+        rank.to_gather.push_back(o);
+        gather(rank);
         return true;
+    }
+
+    /// What the saver does beside the program.
+    void gather(Rank& rank) {
+        const auto arrived = [&](auto number) { return rank.arrived.contains(number); };
+        for (; !rank.to_gather.empty() && std::ranges::all_of(rank.to_gather.front().messages, arrived); rank.to_gather.pop_front()) {
+            const auto& save = rank.to_gather.front();
+            auto all = rank.kept.try_emplace(save.steps_done, index(made_.plan.num_latents), Value{0}).first->second;
+            for (const auto& message : made_.messages()) {
+                if (std::ranges::find(save.messages, message.number) == save.messages.end()) continue;
+                const auto frames = frames_in(message.frames);
+                for (std::size_t i = 0; i < frames.size(); ++i) all[index(frames[i])] = rank.arrived.at(message.number)[i];
+            }
+            if (all != wanted_[index(save.steps_done)]) wrong_.push_back("other latents are saved after step " + std::to_string(save.steps_done));
+            saved_steps_ = save.steps_done;
+        }
     }
 
     const Made& made_;
@@ -311,14 +325,18 @@ bool end_over_one_queue_a_rank(const Made& made) {
     }
     std::vector<std::size_t> next(made.programs.size(), 0);
     const auto moved = [&](std::int64_t number) { return transfers[number].moved; };
+    std::deque<Save> to_gather;
     for (bool going = true; going;) {
         going = false;
         for (std::size_t rank = 0; rank < next.size(); ++rank)
             for (; next[rank] < made.programs[rank].size(); ++next[rank], going = true) {
                 const auto& operation = made.programs[rank][next[rank]];
                 if (const auto* take = std::get_if<Take>(&operation); take != nullptr && !moved(take->message.number)) break;
-                if (const auto* save = std::get_if<Save>(&operation); save != nullptr && !std::all_of(save->messages.begin(), save->messages.end(), moved))
-                    break;
+                if (const auto* save = std::get_if<Save>(&operation)) {
+                    while (!to_gather.empty() && std::ranges::all_of(to_gather.front().messages, moved)) to_gather.pop_front();
+                    if (to_gather.size() >= saves_on_their_way) break;
+                    to_gather.push_back(*save);
+                }
                 if (const auto* message = message_of(operation); message != nullptr && !std::holds_alternative<Take>(operation)) {
                     auto& transfer = transfers[message->number];
                     if (++transfer.posted == 2 && !for_device(*message)) transfer.moved = true;

@@ -59,6 +59,8 @@ struct Conv2d {
 [[nodiscard]] Conv2d take_temporal_conv(const Weights& weights, std::int64_t in, std::int64_t out);
 /// x [frames, height, width, in] -> [frames, height', width', out]. `bias`: in place of the layer's own, where given.
 [[nodiscard]] at::Tensor conv2d(const at::Tensor& x, const Conv2d& conv, const std::optional<at::Tensor>& bias = std::nullopt);
+/// The same as one product a tap of the kernel; conv2d on GPUs in fp32.
+[[nodiscard]] at::Tensor conv2d_by_products(const at::Tensor& x, const Conv2d& conv, const at::Tensor& bias);
 /// x [frames, height, width, in]: each pixel over its frames, zeros beyond both ends.
 [[nodiscard]] at::Tensor temporal_conv(const at::Tensor& x, const Conv2d& conv, const std::optional<at::Tensor>& bias = std::nullopt);
 /// Nearest neighbour, twice as high and wide.
