@@ -142,7 +142,7 @@ class Picture {
 
     /// Its upper left corner is the origin.
     [[nodiscard]] std::string lane(std::size_t rank) const {
-        const auto busy = figures_.seconds > 0 ? 100 * figures_.ranks[rank].busy_s / figures_.seconds : 0;
+        const auto busy = figures_.seconds > 0 ? 100 * figures_.ranks[rank].times.busy_s / figures_.seconds : 0;
         const auto size = std::min(12.0, lane_);
         auto text =
             cat("<g class=\"lane\" transform=\"translate(0 ", px(y_of(rank)), ")\">\n<text x=\"16\" y=\"", px(lane_ / 2 + size * 0.36), "\" font-size=\"",

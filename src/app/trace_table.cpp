@@ -1,6 +1,7 @@
 #include "app/trace_table.hpp"
 
 #include "base/text.hpp"
+#include "pipeline/rank_times.hpp"
 
 #include <algorithm>
 #include <iomanip>
@@ -51,8 +52,9 @@ std::string awaited(const TraceLine& wait) {
 
 std::string row(const std::string& name, const RankFigures& figures, double seconds) {
     std::ostringstream out;
-    out << std::left << std::setw(6) << name << std::right << std::setw(10) << fixed(figures.busy_s, 3) << std::setw(9) << percent(figures.busy_s, seconds);
-    for (const auto idle_s : figures.idle_s) out << std::setw(10) << percent(idle_s, seconds);
+    out << std::left << std::setw(6) << name << std::right << std::setw(10) << fixed(figures.times.busy_s, 3) << std::setw(9)
+        << percent(figures.times.busy_s, seconds);
+    for (const auto idle_s : figures.times.idle_s) out << std::setw(10) << percent(idle_s, seconds);
     out << std::setw(8) << percent(figures.rest_s, seconds);
     if (figures.longest_wait != nullptr) out << "  " << fixed(figures.longest_wait_s, 3) << " s for " << awaited(*figures.longest_wait);
     out << "\n";
@@ -65,9 +67,9 @@ std::string ranks_text(const Figures& figures) {
     for (std::size_t rank = 0; rank < figures.ranks.size(); ++rank) {
         const auto& one = figures.ranks[rank];
         text += row(cat(rank), one, figures.seconds);
-        all.busy_s += one.busy_s;
+        all.times.busy_s += one.times.busy_s;
         all.rest_s += one.rest_s;
-        for (std::size_t idle = 0; idle < plan::num_idle; ++idle) all.idle_s[idle] += one.idle_s[idle];
+        for (std::size_t idle = 0; idle < plan::num_idle; ++idle) all.times.idle_s[idle] += one.times.idle_s[idle];
     }
     if (figures.ranks.size() > 1) text += row("all", all, figures.seconds * static_cast<double>(figures.ranks.size()));
     return text;
@@ -107,7 +109,7 @@ std::string links_text(const RecordedTrace& trace, const Window& window) {
 
 double Figures::efficiency() const {
     double busy = 0;
-    for (const auto& rank : ranks) busy += rank.busy_s;
+    for (const auto& rank : ranks) busy += rank.times.busy_s;
     return seconds > 0 ? busy / (seconds * static_cast<double>(ranks.size())) : 0;
 }
 
@@ -115,35 +117,21 @@ Figures measure(const RecordedTrace& trace, const Window& window) {
     const auto sends = sends_by_message(trace);
     Figures figures{.ranks = {}, .seconds = window.end_s - window.begin_s};
     for (const auto& lines : trace.ranks) {
-        auto& rank = figures.ranks.emplace_back();
-        double first_s = trace.seconds;
-        double last_s = 0;
-        for (const auto& line : lines)
-            if (line.kind == Kind::task) {
-                first_s = std::min(first_s, line.begin_s);
-                last_s = std::max(last_s, line.end_s);
-            }
-        const auto idle = [&](plan::Idle why) -> double& { return rank.idle_s[static_cast<std::size_t>(why)]; };
-        // Without a task first_s is the end.
-        idle(plan::Idle::ends) = window.part_of(0, first_s) + window.part_of(std::max(first_s, last_s), trace.seconds);
+        RankFigures rank;
+        std::vector<pipeline::Stretch> stretches;
         for (const auto& line : lines) {
+            const bool waits = line.kind == Kind::wait;
+            stretches.push_back({line.kind, line.begin_s, line.end_s, line.cargo, waits ? sends.at(line.message) : 0});
             const auto part_s = window.part_of(line.begin_s, line.end_s);
-            const bool between = line.begin_s >= first_s && line.end_s <= last_s;
-            if (line.kind == Kind::task) rank.busy_s += part_s;
-            if (line.kind == Kind::advance && !between) idle(plan::Idle::ends) -= part_s;
-            if (line.kind != Kind::wait) continue;
-            if (part_s > rank.longest_wait_s) {
-                rank.longest_wait_s = part_s;
-                rank.longest_wait = &line;
-            }
-            if (!between) continue;
-            const auto ready_s = std::clamp(sends.at(line.message), line.begin_s, line.end_s);
-            idle(plan::idle_of(line.cargo)) += window.part_of(line.begin_s, ready_s);
-            idle(plan::Idle::transfer) += window.part_of(ready_s, line.end_s);
+            if (!waits || part_s <= rank.longest_wait_s) continue;
+            rank.longest_wait_s = part_s;
+            rank.longest_wait = &line;
         }
-        double known = rank.busy_s;
-        for (const auto idle_s : rank.idle_s) known += idle_s;
+        rank.times = pipeline::rank_times(stretches, window.begin_s, window.end_s, trace.seconds);
+        double known = rank.times.busy_s;
+        for (const auto idle_s : rank.times.idle_s) known += idle_s;
         rank.rest_s = std::max(0.0, figures.seconds - known);
+        figures.ranks.push_back(rank);
     }
     return figures;
 }

@@ -2,18 +2,15 @@
 #include "app/trace_file.hpp"
 #include "plan/simulate.hpp"
 
-#include <array>
 #include <string>
 #include <vector>
 
 namespace weft::app {
 
-/// Where a rank's time went, and why it was idle: the names of plan/simulate.hpp, for what was measured.
+/// Where a rank's time went, and why it was idle.
 struct RankFigures {
-    double busy_s = 0;  ///< tasks
-    /// Waits between the rank's first task and its last; Idle::ends: all before the first and behind the last but advances.
-    std::array<double, plan::num_idle> idle_s{};
-    double rest_s = 0;  ///< advances, packing, posting, putting in place
+    plan::RankTimes times;  ///< of src/pipeline/rank_times.hpp
+    double rest_s = 0;      ///< advances, packing, posting, putting in place
     const TraceLine* longest_wait = nullptr;
     double longest_wait_s = 0;
 };

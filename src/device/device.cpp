@@ -65,6 +65,11 @@ c10::ScalarType resolve_dtype(Dtype dtype, const ComputeDevice& device, std::str
     return device.is_cuda() ? c10::kHalf : c10::kFloat;
 }
 
+std::string_view dtype_name(c10::ScalarType dtype) {
+    ensure(dtype == c10::kFloat || dtype == c10::kHalf || dtype == c10::kBFloat16, "models run in fp32, fp16 or bf16");
+    return dtype == c10::kFloat ? "fp32" : dtype == c10::kHalf ? "fp16" : "bf16";
+}
+
 std::string torch_version() {
     return TORCH_VERSION;
 }

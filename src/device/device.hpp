@@ -25,6 +25,8 @@ struct ComputeDevice {
 
 /// The type that `dtype` means on `device`. Refuses fp16 on CPUs.
 [[nodiscard]] c10::ScalarType resolve_dtype(Dtype dtype, const ComputeDevice& device, std::string_view key);
+/// "fp32", "fp16", "bf16".
+[[nodiscard]] std::string_view dtype_name(c10::ScalarType dtype);
 
 /// Total, free and largest-resident memory of this host and process, in bytes.
 struct HostMemory {

@@ -19,7 +19,7 @@ UnitReport bench_units(const Settings& settings, int repeats) {
     family->load_denoiser();
     const auto latents = family->initial_latents(clip_frames(frames));
     UnitReport report{
-        .what = cat(device.description, "; ", frames, " frames of ", settings.video.width, "x", settings.video.height, ", ", name_of(settings.model.dtype)),
+        .what = cat(device.description, "; ", frames, " frames of ", settings.video.width, "x", settings.video.height, ", ", dtype_name(resolve_dtype(settings.model.dtype, device, "model.dtype"))),
         .path = unit_times_path(settings, device),
         .times = {},
         .modelled = plan.shape};

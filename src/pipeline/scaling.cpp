@@ -7,6 +7,7 @@
 #include "pipeline/decode.hpp"
 #include "pipeline/film.hpp"
 #include "pipeline/interpreter.hpp"
+#include "pipeline/rank_times.hpp"
 #include "pipeline/stand_in.hpp"
 
 #include <algorithm>
@@ -18,7 +19,6 @@
 #include <sstream>
 #include <thread>
 #include <unordered_map>
-#include <variant>
 
 namespace weft::pipeline {
 
@@ -275,23 +275,16 @@ plan::Prediction measured(const std::vector<std::vector<Trace::Entry>>& traces, 
         }
     plan::Prediction found{.seconds = end_s, .ranks = {}, .steps_s = {}};
     for (std::size_t rank = 0; rank < traces.size(); ++rank) {
-        auto& times = found.ranks.emplace_back();
-        double first_s = end_s, last_s = 0;
-        for (const auto& entry : traces[rank])
-            if (entry.kind == Trace::Kind::task) {
-                first_s = std::min(first_s, entry.begin_s);
-                last_s = std::max(last_s, entry.end_s);
-                times.busy_s += entry.end_s - entry.begin_s;
-            }
-        const auto add = [&](plan::Idle idle, double seconds) { times.idle_s[static_cast<std::size_t>(idle)] += std::max(0.0, seconds); };
+        std::vector<Stretch> stretches;
         for (const auto& entry : traces[rank]) {
-            if (entry.kind != Trace::Kind::wait || entry.begin_s < first_s || entry.end_s > last_s) continue;
-            const auto& take = std::get<plan::Take>(programs.at(rank).at(static_cast<std::size_t>(entry.operation)));
-            const auto on_its_way_s = std::clamp(entry.end_s - sent_s.at(entry.item), 0.0, entry.end_s - entry.begin_s);
-            add(plan::Idle::transfer, on_its_way_s);
-            add(plan::idle_of(take.message.cargo), entry.end_s - entry.begin_s - on_its_way_s);
+            Stretch stretch{.kind = entry.kind, .begin_s = entry.begin_s, .end_s = entry.end_s};
+            if (entry.kind == Trace::Kind::wait) {
+                stretch.cargo = plan::message_of(programs.at(rank).at(static_cast<std::size_t>(entry.operation)))->cargo;
+                stretch.sent_s = sent_s.at(entry.item);
+            }
+            stretches.push_back(stretch);
         }
-        add(plan::Idle::ends, first_s + end_s - std::max(first_s, last_s));
+        found.ranks.push_back(rank_times(stretches, 0, end_s, end_s));
     }
     return found;
 }

@@ -24,15 +24,15 @@ std::string describe(const Links& links) {
     return hosts < 2 ? text : cat(text, ", ", rate_text(links.remote_bytes_s), " into and out of each of ", hosts, " hosts");
 }
 
-std::int64_t Wires::send(int from, int to, std::int64_t bytes, std::int64_t now_ns, Haste haste) {
+std::int64_t LinkTimes::send(int from, int to, std::int64_t bytes, std::int64_t now_ns) {
     const bool local = links_.same_host(from, to);
     const auto wire = nanoseconds(static_cast<double>(bytes) / (local ? links_.local_bytes_s : links_.remote_bytes_s));
     auto& pair_free = pair_free_[{from, to}];
     auto begin = std::max(now_ns, pair_free);
     auto end = begin + wire;
     if (!local) {
-        auto& out = out_free_[{links_.host_of(from), haste}];
-        auto& in = in_free_[{links_.host_of(to), haste}];
+        auto& out = out_free_[links_.host_of(from)];
+        auto& in = in_free_[links_.host_of(to)];
         begin = std::max(begin, out);
         out = begin + wire;
         in = std::max(begin, in) + wire;

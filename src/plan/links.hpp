@@ -25,23 +25,18 @@ inline constexpr double nccl_bytes_s = 300e9;  ///< between GPUs of a host: NVLi
 /// "300 GB/s within a host"; with several hosts also what lies between them.
 [[nodiscard]] std::string describe(const Links& links);
 
-/// Messages that somebody waits for, and bulk that nobody does. On a host's way out and in, which they share, small messages are hardly held up by large ones;
-/// here they are not at all. Those of one pair of ranks keep their order. Too kind where bulk leaves together with what others wait for: eight ranks on four
-/// hosts at 1 Gbit/s are predicted 97 % and measured 77 (cluster/scaling DIR hosts).
-enum class Haste { foreground, background };
-
 /// When messages arrive that are given to the links in the order of their starts.
-class Wires {
+class LinkTimes {
   public:
-    explicit Wires(const Links& links) : links_{links} {}
+    explicit LinkTimes(const Links& links) : links_{links} {}
 
     /// When the last byte is there.
-    [[nodiscard]] std::int64_t send(int from, int to, std::int64_t bytes, std::int64_t now_ns, Haste haste = Haste::foreground);
+    [[nodiscard]] std::int64_t send(int from, int to, std::int64_t bytes, std::int64_t now_ns);
 
   private:
     const Links& links_;
-    std::map<std::pair<int, int>, std::int64_t> pair_free_;             ///< pair of ranks -> when its last message has left
-    std::map<std::pair<int, Haste>, std::int64_t> out_free_, in_free_;  ///< the same of a host's way out and in
+    std::map<std::pair<int, int>, std::int64_t> pair_free_;  ///< pair of ranks -> when its last message has left
+    std::map<int, std::int64_t> out_free_, in_free_;         ///< the same of a host's way out and in
 };
 
 }  // namespace weft::plan

@@ -35,7 +35,7 @@ Play::Play(const Plan& plan, std::int64_t first_step)
       first_step_{first_step},
       covering_(index(plan.num_latents)),
       readers_(index(plan.num_latents)),
-      wires_{plan.links},
+      link_times_{plan.links},
       players_(index(plan.num_ranks())),
       contributions_left_(index(plan.num_latents)),
       unsaved_left_(index(plan.steps), plan.num_latents),
@@ -43,14 +43,14 @@ Play::Play(const Plan& plan, std::int64_t first_step)
       saved_{first_step},
       programs_(index(plan.num_ranks())) {
     for (const auto& route : plan.deal.routes()) {
-        Way way;
-        way.route = &route;
-        way.rooms = rooms_of(plan.shape, route);
-        for (std::int64_t slot = 0; slot < route.slots; ++slot) way.free.push_back({slot, -1});
+        RouteState state;
+        state.route = &route;
+        state.rooms = rooms_of(plan.shape, route);
+        for (std::int64_t slot = 0; slot < route.slots; ++slot) state.free.push_back({slot, -1});
         has_legs_ = has_legs_ || route.legs.size() > 1;
-        ways_.push_back(std::move(way));
+        routes_.push_back(std::move(state));
     }
-    std::vector<std::int64_t> passes_a_step(ways_.size(), 0);
+    std::vector<std::int64_t> passes_a_step(routes_.size(), 0);
     for (std::int64_t slice = 0; slice < plan.num_slices(); ++slice) {
         const auto& frames = plan.slices[index(slice)].frames;
         frames_left_.push_back({static_cast<std::int64_t>(frames.size()), static_cast<std::int64_t>(frames.size())});
@@ -67,11 +67,11 @@ Play::Play(const Plan& plan, std::int64_t first_step)
         std::sort(readers.begin(), readers.end());
         readers.erase(std::unique(readers.begin(), readers.end()), readers.end());
     }
-    for (std::size_t way = 0; way < ways_.size(); ++way) {
-        const auto& route = *ways_[way].route;
-        ways_[way].to_admit = passes_a_step[way] * (plan.steps - first_step);
+    for (std::size_t i = 0; i < routes_.size(); ++i) {
+        const auto& route = *routes_[i].route;
+        routes_[i].to_admit = passes_a_step[i] * (plan.steps - first_step);
         // A route of one pass a step: the pass begins anew when its frames have been advanced, and so after it ended.
-        ways_[way].needs_words = route.legs.size() > 1 && route.first_rank() != route.last_rank() && passes_a_step[way] > 1;
+        routes_[i].needs_words = route.legs.size() > 1 && route.first_rank() != route.last_rank() && passes_a_step[i] > 1;
     }
     ring_ = is_ring(plan, covering_);
 }
@@ -93,7 +93,7 @@ std::int64_t Play::send(Message message, std::int64_t room_since) {
     sent_at_.push_back(next_number_);
     room_since_.push_back(room_since);
     emit(message.from, Send{message});
-    events_.push({wires_.send(message.from, message.to, message.bytes, now_, haste_of(message)), next_event_++, -1, message.number});
+    events_.push({link_times_.send(message.from, message.to, message.bytes, now_), next_event_++, -1, message.number});
     messages_.push_back(std::move(message));
     return messages_.back().number;
 }
@@ -104,7 +104,7 @@ void Play::take(int rank, const std::set<std::int64_t>& messages) {
 
 /// The latents that a pass reads are where it begins.
 void Play::feed(const Pass& pass) {
-    ways_[plan_.deal.route_index(pass.slice, pass.branch)].waiting.insert({{pass.step, place(pass)}, pass});
+    routes_[plan_.deal.route_index(pass.slice, pass.branch)].waiting.insert({{pass.step, place(pass)}, pass});
 }
 
 void Play::frames_are_there(int rank, std::int64_t steps_done, const std::vector<std::int64_t>& frames) {
@@ -119,25 +119,25 @@ void Play::frames_are_there(int rank, std::int64_t steps_done, const std::vector
             }
 }
 
-bool Play::admit(Way& way) {
-    if (way.waiting.empty()) return false;
-    const auto pass = way.waiting.begin()->second;
-    const bool whole = way.route->legs.size() == 1;
-    if (pass.step > complete_ + 1 || (!whole && way.free.empty())) return false;
+bool Play::admit(RouteState& state) {
+    if (state.waiting.empty()) return false;
+    const auto pass = state.waiting.begin()->second;
+    const bool whole = state.route->legs.size() == 1;
+    if (pass.step > complete_ + 1 || (!whole && state.free.empty())) return false;
     // With strict order a later pass may not take the slot of an earlier one, for which ranks wait.
-    if (plan_.order == Order::strict && way.to_come.begin()->second != pass) return false;
-    way.to_come.erase(*way.waiting.begin());
-    way.waiting.erase(way.waiting.begin());
-    --way.to_admit;
+    if (plan_.order == Order::strict && state.to_come.begin()->second != pass) return false;
+    state.to_come.erase(*state.waiting.begin());
+    state.waiting.erase(state.waiting.begin());
+    --state.to_admit;
     Flow flow;
     flow.admitted = next_number_;
-    flow.missing.assign(way.route->legs.size(), 0);
-    flow.to_take.resize(way.route->legs.size());
+    flow.missing.assign(state.route->legs.size(), 0);
+    flow.to_take.resize(state.route->legs.size());
     if (!whole) {
-        flow.slot = way.free.front().slot;
-        if (way.free.front().word >= 0) flow.to_take.front().insert(way.free.front().word);
-        way.free.pop_front();
-        for (const auto& room : way.rooms)
+        flow.slot = state.free.front().slot;
+        if (state.free.front().word >= 0) flow.to_take.front().insert(state.free.front().word);
+        state.free.pop_front();
+        for (const auto& room : state.rooms)
             if (room.from != room.to) ++flow.missing[room.to_leg];
     }
     flows_.emplace(pass, std::move(flow));
@@ -161,7 +161,7 @@ void Play::announce(std::int64_t step) {
             const Pass pass{step, slice, branch};
             const auto& legs = plan_.deal.route(slice, branch).legs;
             for (std::size_t leg = 0; leg < legs.size(); ++leg) players_[index(legs[leg].rank)].to_come.insert(leg_of(pass, leg));
-            ways_[plan_.deal.route_index(slice, branch)].to_come.insert({{step, place(pass)}, pass});
+            routes_[plan_.deal.route_index(slice, branch)].to_come.insert({{step, place(pass)}, pass});
         }
 }
 
@@ -210,11 +210,11 @@ void Play::contribute(const Pass& pass, const std::vector<std::int64_t>& frames)
 void Play::finish(int rank) {
     auto& player = players_[index(rank)];
     const auto [key, pass, leg] = *std::exchange(player.running, std::nullopt);
-    auto& way = ways_[plan_.deal.route_index(pass.slice, pass.branch)];
-    const auto& route = *way.route;
+    auto& state = routes_[plan_.deal.route_index(pass.slice, pass.branch)];
+    const auto& route = *state.route;
     const auto& flow = flows_.at(pass);
-    for (std::size_t room = 0; room < way.rooms.size(); ++room) {
-        const auto& one = way.rooms[room];
+    for (std::size_t room = 0; room < state.rooms.size(); ++room) {
+        const auto& one = state.rooms[room];
         if (one.from_leg != leg || one.from == one.to) continue;
         send({.cargo = cargo_of(one), .from = rank, .to = one.to, .pass = pass, .slot = flow.slot, .room = room, .bytes = one.bytes}, flow.admitted);
     }
@@ -233,10 +233,10 @@ void Play::finish(int rank) {
     }
     if (route.legs.size() > 1) {
         // Words that nobody will wait for are not sent.
-        if (!way.needs_words)
-            way.free.push_back({flow.slot, -1});
-        else if (way.to_admit > static_cast<std::int64_t>(way.free.size()) + way.words) {
-            ++way.words;
+        if (!state.needs_words)
+            state.free.push_back({flow.slot, -1});
+        else if (state.to_admit > static_cast<std::int64_t>(state.free.size()) + state.words) {
+            ++state.words;
             send({.cargo = Cargo::slot, .from = rank, .to = route.first_rank(), .pass = pass, .slot = flow.slot, .bytes = 1});
         }
     }
@@ -259,15 +259,15 @@ void Play::arrive(const Message& message) {
         case Cargo::state:
         case Cargo::skip: {
             auto& flow = flows_.at(message.pass);
-            const auto leg = ways_[plan_.deal.route_index(message.pass.slice, message.pass.branch)].rooms[message.room].to_leg;
+            const auto leg = routes_[plan_.deal.route_index(message.pass.slice, message.pass.branch)].rooms[message.room].to_leg;
             flow.to_take[leg].insert(message.number);
             if (--flow.missing[leg] == 0) make_ready(message.pass, leg);
             break;
         }
         case Cargo::slot: {
-            auto& way = ways_[plan_.deal.route_index(message.pass.slice, message.pass.branch)];
-            --way.words;
-            way.free.push_back({message.slot, message.number});
+            auto& state = routes_[plan_.deal.route_index(message.pass.slice, message.pass.branch)];
+            --state.words;
+            state.free.push_back({message.slot, message.number});
             break;
         }
     }
@@ -353,8 +353,8 @@ bool Play::save() {
 void Play::settle() {
     for (bool moved = true; moved;) {
         moved = save();
-        for (auto& way : ways_)
-            while (admit(way)) moved = true;
+        for (auto& state : routes_)
+            while (admit(state)) moved = true;
         for (int rank = 0; rank < plan_.num_ranks(); ++rank) {
             auto& player = players_[index(rank)];
             while (!player.to_advance.empty() && may_advance(player.to_advance.begin()->first, rank)) {

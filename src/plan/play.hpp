@@ -59,7 +59,7 @@ class Play {
         std::map<std::int64_t, std::int64_t> advanced;                 // step -> how many of them were advanced by it
         std::set<Leg> to_come;                                         // of the present and the next step, with strict order
     };
-    /// A pass on its way.
+    /// A pass on its state.
     struct Flow {
         std::int64_t slot = 0;
         std::int64_t admitted = 0;                    // number
@@ -70,7 +70,7 @@ class Play {
         std::int64_t slot = 0;
         std::int64_t word = -1;  // message that brought the word of it, to be taken
     };
-    struct Way {  // of a route
+    struct RouteState {
         const Route* route = nullptr;
         std::vector<Room> rooms;
         bool needs_words = false;   // the first rank cannot know by itself that a slot is free
@@ -95,7 +95,7 @@ class Play {
 
     void feed(const Pass& pass);
     void frames_are_there(int rank, std::int64_t steps_done, const std::vector<std::int64_t>& frames);
-    bool admit(Way& way);
+    bool admit(RouteState& state);
     [[nodiscard]] Leg leg_of(const Pass& pass, std::size_t leg) const;
     void make_ready(const Pass& pass, std::size_t leg);
     /// Strict order: the legs of a step are to come.
@@ -119,10 +119,10 @@ class Play {
     bool has_legs_ = false;                            // are passes run by several ranks?
     std::vector<std::vector<std::int64_t>> covering_;  // frame -> slices
     std::vector<std::vector<int>> readers_;            // frame -> ranks where passes over it begin, ascending
-    Wires wires_;
+    LinkTimes link_times_;
 
     std::vector<Player> players_;
-    std::vector<Way> ways_;
+    std::vector<RouteState> routes_;
     std::map<Pass, Flow> flows_;
     std::priority_queue<Event> events_;
     std::int64_t next_event_ = 0;

@@ -25,10 +25,6 @@ const Message* message_of(const Operation& operation) {
     return nullptr;
 }
 
-Haste haste_of(const Message& message) {
-    return message.cargo == Cargo::saved ? Haste::background : Haste::foreground;
-}
-
 bool for_device(const Message& message) {
     switch (message.cargo) {
         case Cargo::prediction:

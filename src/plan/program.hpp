@@ -1,5 +1,4 @@
 #pragma once
-#include "plan/links.hpp"
 #include "plan/pass.hpp"
 #include "plan/slices.hpp"
 
@@ -46,9 +45,6 @@ struct Message {
 
 /// May the message travel from GPU to GPU? Words and what the run file takes live in host memory.
 [[nodiscard]] bool for_device(const Message& message);
-
-/// Frames for the run file are waited for by nobody.
-[[nodiscard]] Haste haste_of(const Message& message);
 
 /// Makes room for a message and posts its receive. Stands as early as the room is there, so that a send seldom waits.
 struct Receive {

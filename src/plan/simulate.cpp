@@ -21,7 +21,7 @@ double seconds_of(Time time) {
 class Simulation {
   public:
     Simulation(const Plan& plan, const std::vector<Program>& programs, std::int64_t first_step)
-        : plan_{plan}, programs_{programs}, first_step_{first_step}, wires_{plan.links}, ranks_(programs.size()) {}
+        : plan_{plan}, programs_{programs}, first_step_{first_step}, link_times_{plan.links}, ranks_(programs.size()) {}
 
     [[nodiscard]] Prediction run() {
         for (std::size_t rank = 0; rank < ranks_.size(); ++rank) {
@@ -75,7 +75,7 @@ class Simulation {
         if (!transfer.sent || !transfer.posted) return;
         transfer.begin = now_;
         const auto& message = transfer.message;
-        events_.push({wires_.send(message.from, message.to, message.bytes, now_, haste_of(message)), next_event_++, -1, message.number});
+        events_.push({link_times_.send(message.from, message.to, message.bytes, now_), next_event_++, -1, message.number});
     }
 
     void arrive(std::int64_t number) {
@@ -150,7 +150,7 @@ class Simulation {
     const Plan& plan_;
     const std::vector<Program>& programs_;
     std::int64_t first_step_;
-    Wires wires_;
+    LinkTimes link_times_;
     std::vector<Rank> ranks_;
     std::unordered_map<std::int64_t, Transfer> transfers_;
     std::priority_queue<Event> events_;

@@ -36,17 +36,13 @@ golden::Where in(c10::ScalarType dtype) {
     return {asked.where.device, dtype};
 }
 
-std::string_view short_name(c10::ScalarType dtype) {
-    return dtype == c10::kFloat ? "fp32" : dtype == c10::kHalf ? "fp16" : "bf16";
-}
-
 /// One line of the table. `bound` 0: bits must be equal.
 void row(const std::string& what, c10::ScalarType dtype, const std::string& tensor, double error, double bound, const std::string& problem = {}) {
     const bool ok = problem.empty() && error <= bound;
-    std::printf("  %-14s %s  %-82s %8.1e  %8.1e  %s\n", what.c_str(), std::string(short_name(dtype)).c_str(), tensor.c_str(), error, bound,
+    std::printf("  %-14s %s  %-82s %8.1e  %8.1e  %s\n", what.c_str(), std::string(dtype_name(dtype)).c_str(), tensor.c_str(), error, bound,
                 ok ? "ok" : "NOT OK");
-    figures.push_back({{"what", what}, {"dtype", short_name(dtype)}, {"tensor", tensor}, {"error", error}, {"bound", bound}, {"ok", ok}});
-    EXPECT_TRUE(ok) << what << ", " << short_name(dtype) << ", " << tensor << ": " << problem << " error " << error << ", at most " << bound;
+    figures.push_back({{"what", what}, {"dtype", dtype_name(dtype)}, {"tensor", tensor}, {"error", error}, {"bound", bound}, {"ok", ok}});
+    EXPECT_TRUE(ok) << what << ", " << dtype_name(dtype) << ", " << tensor << ": " << problem << " error " << error << ", at most " << bound;
 }
 
 golden::Tensors compute(const golden::Case& wanted, c10::ScalarType dtype, const Chunks& chunks = {}) {
@@ -91,7 +87,7 @@ TEST_P(Recorded, IsReached) {
 
 INSTANTIATE_TEST_SUITE_P(Cases, Recorded,
                          testing::Combine(testing::Values("layers", "single", "ramp"), testing::Values(c10::kFloat, c10::kHalf, c10::kBFloat16)),
-                         [](const auto& one) { return cat(std::get<0>(one.param), "_", short_name(std::get<1>(one.param))); });
+                         [](const auto& one) { return cat(std::get<0>(one.param), "_", dtype_name(std::get<1>(one.param))); });
 
 class SameBits : public testing::TestWithParam<std::tuple<const char*, c10::ScalarType>> {};
 
@@ -111,7 +107,7 @@ TEST_P(SameBits, InTwoRuns) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, SameBits, testing::Combine(testing::Values("layers", "single"), testing::Values(c10::kFloat, c10::kHalf)),
-                         [](const auto& one) { return cat(std::get<0>(one.param), "_", short_name(std::get<1>(one.param))); });
+                         [](const auto& one) { return cat(std::get<0>(one.param), "_", dtype_name(std::get<1>(one.param))); });
 
 TEST(Chunked, AgreesWithWhole) {
     const auto wanted = golden::read_case("layers");
