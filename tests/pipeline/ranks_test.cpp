@@ -5,6 +5,7 @@
 #include "pipeline/saver.hpp"
 #include "plan/rooms.hpp"
 #include "plan/sample_plans.hpp"
+#include "support/fake_nccl.hpp"
 
 #include <gtest/gtest.h>
 
@@ -25,11 +26,15 @@
 namespace weft::pipeline {
 namespace {
 
+/// Where what may travel from GPU to GPU lies; "device" memory is the host's for these ranks, and moves through NCCL's stand-in.
+enum class Place { host, device };
+
 /// One float a frame. A pass's prediction for a frame depends on all frames of its slice and on where the frame stands, as a real one's does. Between legs a
 /// pass is one float, which waits in every room that it leaves; pieces change it one after the other, and skips come back into it.
 class StandIn final : public Denoiser {
   public:
-    StandIn(const plan::Plan& plan, int rank, int seed, double slowness) : plan_{plan}, rank_{rank}, jitter_{static_cast<unsigned>(seed)}, slowness_{slowness} {
+    StandIn(const plan::Plan& plan, int rank, int seed, double slowness, Place place)
+        : plan_{plan}, rank_{rank}, jitter_{static_cast<unsigned>(seed)}, slowness_{slowness}, place_{place} {
         for (const auto& range : plan.kept(rank))
             for (auto frame = range.begin; frame < range.end; ++frame) latents_[frame] = 1.0F + 0.1F * static_cast<float>(frame);
         for (const auto& route : plan.deal.routes()) {
@@ -89,14 +94,15 @@ class StandIn final : public Denoiser {
         pause();
     }
     comm::Buffer pack(const plan::Message& message) override {
-        if (between_legs(message)) return packed({{0, 1}}, [&](std::int64_t) { return leaving_.extract({message.pass, message.room}).mapped(); });
-        return packed(message.frames, [&](std::int64_t frame) {
-            return message.cargo == plan::Cargo::prediction ? predictions_.at(message.pass).at(frame) : latents_.at(frame);
-        });
+        if (between_legs(message))
+            return placed(message, packed({{0, 1}}, [&](std::int64_t) { return leaving_.extract({message.pass, message.room}).mapped(); }));
+        return placed(message, packed(message.frames, [&](std::int64_t frame) {
+                          return message.cargo == plan::Cargo::prediction ? predictions_.at(message.pass).at(frame) : latents_.at(frame);
+                      }));
     }
     comm::Buffer room(const plan::Message& message) override {
-        if (between_legs(message)) return comm::make_buffer(sizeof(float));
-        return comm::make_buffer(static_cast<std::size_t>(plan::count(message.frames)) * sizeof(float));
+        if (between_legs(message)) return placed(message, comm::make_buffer(sizeof(float)));
+        return placed(message, comm::make_buffer(static_cast<std::size_t>(plan::count(message.frames)) * sizeof(float)));
     }
     void take(const plan::Message& message, const comm::Buffer& buffer) override {
         const auto* from = reinterpret_cast<const float*>(buffer.bytes.data());
@@ -124,6 +130,9 @@ class StandIn final : public Denoiser {
     static bool between_legs(const plan::Message& message) { return message.cargo == plan::Cargo::state || message.cargo == plan::Cargo::skip; }
     Way& way_of(const plan::Pass& pass) { return ways_[plan_.deal.route_index(pass.slice, pass.branch)]; }
 
+    comm::Buffer placed(const plan::Message& message, comm::Buffer buffer) const {
+        return place_ == Place::device && plan::for_device(message) ? test::on_device(std::move(buffer)) : buffer;
+    }
     template <class Value>
     static comm::Buffer packed(const plan::FrameRanges& frames, Value value) {
         auto buffer = comm::make_buffer(static_cast<std::size_t>(plan::count(frames)) * sizeof(float));
@@ -142,6 +151,7 @@ class StandIn final : public Denoiser {
     int rank_;
     std::mt19937 jitter_;
     double slowness_;
+    Place place_;
     std::map<std::int64_t, float> latents_;
     std::map<plan::Pass, std::map<std::int64_t, float>> predictions_;
     std::vector<Way> ways_;
@@ -170,7 +180,7 @@ class RandomSpeeds : public testing::Test {
     ~RandomSpeeds() override { std::filesystem::remove_all(folder_); }
 
     /// Latents after the last step, as the writer's run file has them.
-    std::vector<float> run(const plan::Plan& plan, int seed, int slow_rank) {
+    std::vector<float> run(const plan::Plan& plan, int seed, int slow_rank, Place place = Place::host) {
         io::RunHeader header;
         header.steps = plan.steps;
         header.clip_frames = plan.num_frames;
@@ -178,9 +188,11 @@ class RandomSpeeds : public testing::Test {
         auto file = io::RunFile::create(folder_ / "run.h5", header);
         Events events;
         std::atomic<std::int64_t> steps_done = 0;
+        test::FakeNccl nccl(plan.num_ranks(), {.seed = static_cast<std::uint64_t>(seed)});
         test::run_ranks(plan.num_ranks(), [&](comm::Transport& transport) {
             const int rank = transport.who().rank;
-            StandIn denoiser(plan, rank, 1000 * seed + rank, rank == slow_rank ? 20 : 1);
+            if (place == Place::device) static_cast<void>(transport.use_device_transfers(nccl.offer(rank), comm::DeviceWish::required));
+            StandIn denoiser(plan, rank, 1000 * seed + rank, rank == slow_rank ? 20 : 1, place);
             Progress progress("denoise", 1, [] { return std::int64_t{0}; });
             std::optional<Saver> saver;
             if (rank == plan::writer)
@@ -190,6 +202,10 @@ class RandomSpeeds : public testing::Test {
             interpreter.run(plan::compile(plan, 0).at(static_cast<std::size_t>(rank)));
             if (saver) static_cast<void>(saver->finish());
         });
+        EXPECT_EQ(nccl.misuse(), "");
+        if (place == Place::device) {
+            EXPECT_GT(nccl.counts().operations, 0);
+        }
         return file.newest().value().latents;
     }
 
@@ -264,6 +280,17 @@ TEST_F(RandomSpeeds, AnyLayoutWithOneRankTwentyTimesSlowerEndsWithTheLatentsOfOn
         const Drawn drawn(10000 + seed);
         const auto plan = drawn.plan();
         EXPECT_EQ(run(plan, seed, seed % drawn.ranks), run(drawn.alone(), seed, -1))
+            << "seed " << seed << ": " << plan::layout_text(plan) << " on " << drawn.ranks << " ranks";
+    }
+}
+
+/// As with NCCL: each rank's messages move one after the other, both directions, in the order that the plan gave them.
+TEST_F(RandomSpeeds, AnyLayoutOverOneQueueARankEndsWithTheLatentsOfOneRank) {
+    const int runs = num_runs() / 10;
+    for (int seed = 0; seed < runs; ++seed) {
+        const Drawn drawn(20000 + seed);
+        const auto plan = drawn.plan();
+        EXPECT_EQ(run(plan, seed, seed % 3 == 0 ? seed % drawn.ranks : -1, Place::device), run(drawn.alone(), seed, -1))
             << "seed " << seed << ": " << plan::layout_text(plan) << " on " << drawn.ranks << " ranks";
     }
 }
