@@ -71,8 +71,8 @@ BenchReport run_bench(const BenchRequest& request) {
     const auto wanted = [&](const char* piece) { return std::find(request.pieces.begin(), request.pieces.end(), piece) != request.pieces.end(); };
 
     BenchReport report{.device = device.description,
-                       .shape = cat(frames, " frames of ", settings.video.width, "x", settings.video.height, ", ", dtype_name(resolve_dtype(settings.model.dtype, device, "model.dtype")),
-                                    ", decode chunk ", settings.decode.chunk),
+                       .shape = cat(frames, " frames of ", settings.video.width, "x", settings.video.height, ", ",
+                                    dtype_name(resolve_dtype(settings.model.dtype, device, "model.dtype")), ", decode chunk ", settings.decode.chunk),
                        .rows = {}};
     const auto picture = made_up(1, settings.video.height, settings.video.width)[0];
     if (wanted("encode"))

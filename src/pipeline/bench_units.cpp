@@ -18,11 +18,11 @@ UnitReport bench_units(const Settings& settings, int repeats) {
     family->encode(made_up(1, settings.video.height, settings.video.width)[0]);
     family->load_denoiser();
     const auto latents = family->initial_latents(clip_frames(frames));
-    UnitReport report{
-        .what = cat(device.description, "; ", frames, " frames of ", settings.video.width, "x", settings.video.height, ", ", dtype_name(resolve_dtype(settings.model.dtype, device, "model.dtype"))),
-        .path = unit_times_path(settings, device),
-        .times = {},
-        .modelled = plan.shape};
+    UnitReport report{.what = cat(device.description, "; ", frames, " frames of ", settings.video.width, "x", settings.video.height, ", ",
+                                  dtype_name(resolve_dtype(settings.model.dtype, device, "model.dtype"))),
+                      .path = unit_times_path(settings, device),
+                      .times = {},
+                      .modelled = plan.shape};
     for (int repeat = 0; repeat <= repeats; ++repeat)
         for (const auto branch : {plan::Branch::unconditional, plan::Branch::conditional}) {
             auto state = family->begin({0, 0, branch}, latents, clip_frames(frames));

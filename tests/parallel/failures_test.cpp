@@ -72,7 +72,8 @@ Words two_kinds(const RankedJob& job, const std::string& other_program, const Wo
 
 }  // namespace
 
-// A process that ends or stops at once takes with it what it has just sent and what its saver was about to write: then the fault comes a step later, so that some step is saved.
+// A process that ends or stops at once takes with it what it has just sent and what its saver was about to write: then the fault comes a step later, so that
+// some step is saved.
 TEST(Failures, AKilledRankIsNamed) {
     expect_culprit_named("kill 2 2", 2, 4, "signal 9");
 }
