@@ -74,6 +74,7 @@ find_package(spdlog REQUIRED)
 find_package(fmt REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
+find_package(yaml-cpp REQUIRED)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 find_path(TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED)
 # HDF5: one rank writes, so the serial library, by Debian's name for it; elsewhere, or with HDF5_ROOT, what CMake finds (a parallel one serves too).

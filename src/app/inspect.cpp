@@ -46,7 +46,8 @@ io::RunFile::Saved newest_of(const io::RunFile& file) {
 void export_latents(const io::RunFile& file, const std::string& to) {
     const auto saved = newest_of(file);
     const auto& shape = file.header().shape;
-    const auto frames = file.header().clip_frames;
+    // Private anchors stand behind MimicMotion's clip and are nobody's frames; repeats behind MusePose's are some of the published program's latents.
+    const auto frames = settings_of(file).model.family == FamilyName::musepose ? shape.frames : file.header().clip_frames;
     const auto shown = std::span(saved.latents).first(static_cast<std::size_t>(frames * shape.frame_elements()));
     const io::TensorToWrite tensor{"latents", io::ElementType::f32, {frames, shape.channels, shape.height, shape.width}, std::as_bytes(shown)};
     io::write_safetensors(to, std::span(&tensor, 1));
@@ -58,7 +59,7 @@ void describe(const io::RunFile& file) {
     log::info(cat("phase     ", phase_name(file.phase())));
     log::info(cat("steps     ", file.newest_step().value_or(0), " of ", header.steps));
     log::info(cat("latents   ", io::shape_text(std::vector{header.shape.frames, header.shape.channels, header.shape.height, header.shape.width}), " fp32",
-                  header.shape.frames > header.clip_frames ? cat(", ", header.shape.frames - header.clip_frames, " of them private anchors") : ""));
+                  header.shape.frames > header.clip_frames ? cat(", ", header.shape.frames - header.clip_frames, " of them behind the clip's end") : ""));
     log::info(cat("numerics  ", header.numerics_key));
     std::cout << "\n" << header.settings << "\n" << header.plan;
 }

@@ -63,10 +63,11 @@ SliceShape parse_slices(const std::optional<std::string>& text, Mistakes& mistak
 
 /// The slices, and the film's path, as the run file's settings say them.
 std::pair<SliceShape, std::string> slices_and_film_of(const io::RunFile& file) {
-    Mistakes mistakes;
-    const auto settings = parse_settings(pipeline::without_facts(file.header().settings), cat("settings in ", file.path().string()), {}, mistakes);
+    const auto settings = settings_of(file);
+    if (settings.model.family != FamilyName::mimicmotion) refuse(cat(file.path().string(), ": is a run of MusePose, whose seams this build does not measure"));
     const SliceShape shape{settings.slices.length, settings.slices.overlap};
-    if (mistakes.empty()) check(shape, "slices", cat(shape.length, ",", shape.overlap), mistakes);
+    Mistakes mistakes;
+    check(shape, "slices", cat(shape.length, ",", shape.overlap), mistakes);
     mistakes.throw_if_any(cat(file.path().string(), ": its settings cannot be read by this version:"));
     return {shape, settings.output.video};
 }
@@ -160,6 +161,13 @@ void tell_film_of_run(const io::RunFile& file, const std::string& film, const Sl
 }
 
 }  // namespace
+
+Settings settings_of(const io::RunFile& file) {
+    Mistakes mistakes;
+    auto settings = parse_settings(pipeline::without_facts(file.header().settings), cat("settings in ", file.path().string()), {}, mistakes);
+    mistakes.throw_if_any(cat(file.path().string(), ": its settings cannot be read by this version:"));
+    return settings;
+}
 
 void tell_seams_of_run(const io::RunFile& file, const io::RunFile::Saved& saved) {
     const auto& header = file.header();

@@ -1,4 +1,5 @@
 #pragma once
+#include "base/settings.hpp"
 #include "io/run_file.hpp"
 
 #include <optional>
@@ -6,6 +7,9 @@
 
 /// `weft inspect --seams`: how much more neighbouring frames differ where slices begin and end than inside them (plan/seams.hpp says how that is measured).
 namespace weft::app {
+
+/// Those that a run file was made with. Refuses (exit code 2) settings of another version.
+[[nodiscard]] Settings settings_of(const io::RunFile& file);
 
 /// Of a run's latents, and of its film where that is done and found: the run's settings name it, counted from the current folder.
 void tell_seams_of_run(const io::RunFile& file, const io::RunFile::Saved& saved);

@@ -191,6 +191,40 @@ void read_table(const toml::table& root, Settings& settings, Mistakes& mistakes)
     });
 }
 
+/// What a family's published program does where the user says nothing.
+Settings preset_of(FamilyName family) {
+    Settings settings;
+    settings.model.family = family;
+    if (family == FamilyName::mimicmotion) return settings;
+    settings.video = {.width = 768, .height = 768};
+    settings.sampling.steps = 20;
+    settings.sampling.guidance = {3.5, 3.5};
+    settings.sampling.seed = 99;
+    settings.slices.length = 48;
+    settings.slices.overlap = 4;
+    settings.decode.chunk = 1;
+    settings.output.size = OutputSize::pose;
+    return settings;
+}
+
+/// The family that file and overrides name, the last one that is known; mistakes in the name are told when the key is read.
+FamilyName family_of(const toml::table& root, std::span<const std::string> overrides) {
+    auto family = FamilyName::mimicmotion;
+    const auto take = [&](std::string_view name) {
+        const auto& all = Names<FamilyName>::all;
+        if (const auto found = std::ranges::find(all, name); found != all.end()) family = static_cast<FamilyName>(found - all.begin());
+    };
+    if (const auto name = root["model"]["family"].value<std::string>()) take(*name);
+    constexpr std::string_view key = "model.family=";
+    for (const auto& one : overrides) {
+        if (!one.starts_with(key)) continue;
+        auto value = std::string_view(one).substr(key.size());
+        if (value.size() >= 2 && (value.front() == '"' || value.front() == '\'')) value = value.substr(1, value.size() - 2);
+        take(value);
+    }
+    return family;
+}
+
 /// One `table.key=value`: the value is TOML, or a bare text.
 void apply_override(const std::string& text, Settings& settings, Mistakes& mistakes) {
     const auto equals = text.find('=');
@@ -231,7 +265,9 @@ std::filesystem::path Settings::input_path(const std::string& text) const {
 Settings parse_settings(std::string_view text, const std::string& name, std::span<const std::string> overrides, Mistakes& mistakes) {
     Settings settings;
     try {
-        read_table(toml::parse(text), settings, mistakes);
+        const auto root = toml::parse(text);
+        settings = preset_of(family_of(root, overrides));
+        read_table(root, settings, mistakes);
     } catch (const toml::parse_error& error) {
         const auto& at = error.source().begin;
         refuse(cat(name, ", line ", at.line, ", column ", at.column, ": not TOML: ", error.description()));
@@ -302,20 +338,30 @@ void check_settings(const Settings& s, Mistakes& mistakes) {
         if (asked) mistakes.add(key, value, "is not offered by this build", instead);
     };
 
+    const bool musepose = s.model.family == FamilyName::musepose;
+    const auto defaults = preset_of(s.model.family);
+    const std::int64_t side_step = musepose ? 8 : 64;  // MimicMotion's skips would not meet
     const auto check_side = [&](const char* key, std::int64_t pixels) {
-        if (pixels >= 64 && pixels % 64 == 0 && pixels <= 8192) return;
-        const auto close = std::clamp<std::int64_t>((pixels + 32) / 64 * 64, 64, 8192);
-        mistakes.add(key, cat(pixels), "must be a multiple of 64 from 64 to 8192", cat("try ", close));
+        if (pixels >= 64 && pixels % side_step == 0 && pixels <= 8192) return;
+        const auto close = std::clamp<std::int64_t>((pixels + side_step / 2) / side_step * side_step, 64, 8192);
+        mistakes.add(key, cat(pixels), cat("must be a multiple of ", side_step, " from 64 to 8192"), cat("try ", close));
     };
     check_side("video.width", s.video.width);
     check_side("video.height", s.video.height);
 
     at_least("input.stride", s.input.stride, 1);
     at_least("input.frames", s.input.frames, 0, "0 takes all");
-    at_least("sampling.steps", s.sampling.steps, 1, "25 is usual");
-    at_most("sampling.steps", s.sampling.steps, 10000);
+    at_least("sampling.steps", s.sampling.steps, 1, cat(defaults.sampling.steps, " is usual"));
+    at_most("sampling.steps", s.sampling.steps, musepose ? 1000 : 10000);
+    // The published scheduler's range of timesteps rounds to one step more for some numbers.
+    if (musepose && s.sampling.steps >= 1 && s.sampling.steps <= 1000 &&
+        std::ceil(1000.0 / (1000.0 / static_cast<double>(s.sampling.steps))) != static_cast<double>(s.sampling.steps))
+        mistakes.add("sampling.steps", cat(s.sampling.steps), "is a number of steps of which MusePose's scheduler makes one more",
+                     cat("try ", s.sampling.steps - 1));
     for (const double g : s.sampling.guidance)
-        if (!(g >= 0 && g <= 100)) mistakes.add("sampling.guidance", number(g), "must be from 0 to 100", "2.0 is usual; up to 1 guidance is off");
+        if (!(g >= 0 && g <= 100))
+            mistakes.add("sampling.guidance", number(g), "must be from 0 to 100",
+                         cat(number(defaults.sampling.guidance[0]), " is usual; up to 1 guidance is off"));
     at_least("sampling.seed", s.sampling.seed, 0);
     if (!(s.sampling.noise_aug >= 0 && s.sampling.noise_aug <= 10)) mistakes.add("sampling.noise_aug", number(s.sampling.noise_aug), "must be from 0 to 10");
     at_least("sampling.fps", s.sampling.fps, 1);
@@ -324,12 +370,15 @@ void check_settings(const Settings& s, Mistakes& mistakes) {
     at_most("sampling.motion_bucket", s.sampling.motion_bucket, 100000);
 
     at_least("slices.length", s.slices.length, 2);
-    if (s.slices.overlap < 1)
+    if (musepose) at_most("slices.length", s.slices.length, 128, "MusePose's motion modules know 128 places; 48 is usual");
+    if (musepose && s.slices.overlap < 0)
+        mistakes.add("slices.overlap", cat(s.slices.overlap), "must be at least 0", "4 is usual");
+    else if (!musepose && s.slices.overlap < 1)
         mistakes.add("slices.overlap", cat(s.slices.overlap), "must be at least 1 (the anchor)",
                      "without it the first frame after a slice is covered by none; 6 is usual");
     else if (s.slices.overlap >= s.slices.length && s.slices.length >= 2)
         mistakes.add("slices.overlap", cat(s.slices.overlap), cat("must be smaller than slices.length = ", s.slices.length),
-                     cat("try ", std::max<std::int64_t>(1, std::min<std::int64_t>(6, s.slices.length - 1))));
+                     cat("try ", std::max<std::int64_t>(1, std::min<std::int64_t>(defaults.slices.overlap, s.slices.length - 1))));
     at_least("decode.chunk", s.decode.chunk, 1, "8 is usual");
     at_least("device.threads", s.device.threads, 1);
     at_most("device.threads", s.device.threads, 1024);
@@ -366,8 +415,15 @@ void check_settings(const Settings& s, Mistakes& mistakes) {
         mistakes.add(s.model.dtype == Dtype::fp16 ? "model.dtype" : "decode.dtype", "\"fp16\"", "is not for device.kind = \"cpu\" (100 times slower than fp32)",
                      "use \"fp32\" or \"bf16\"");
 
-    not_offered(s.model.family != FamilyName::mimicmotion, "model.family", in_quotes(enum_name(s.model.family)), "use \"mimicmotion\"");
-    not_offered(!s.slices.pad, "slices.pad", "false", "it is MusePose's; leave it out");
+    const auto of_the_other = [&](bool asked, const char* key, const std::string& value) {
+        if (asked) mistakes.add(key, value, cat("is ", musepose ? "MimicMotion's" : "MusePose's"), "leave it out");
+    };
+    of_the_other(!musepose && !s.slices.pad, "slices.pad", "false");
+    of_the_other(musepose && s.slices.anchor != Anchor::blended, "slices.anchor", in_quotes(enum_name(s.slices.anchor)));
+    of_the_other(musepose && s.sampling.noise_aug != 0, "sampling.noise_aug", number(s.sampling.noise_aug));
+    of_the_other(musepose && s.sampling.fps != defaults.sampling.fps, "sampling.fps", cat(s.sampling.fps));
+    of_the_other(musepose && s.sampling.motion_bucket != defaults.sampling.motion_bucket, "sampling.motion_bucket", cat(s.sampling.motion_bucket));
+    of_the_other(musepose && !s.input.image_pose.empty(), "input.image_pose", in_quotes(s.input.image_pose));
     not_offered(s.memory.numerics != NumericsRule::fixed, "memory.numerics", in_quotes(enum_name(s.memory.numerics)), "use \"fixed\"");
     not_offered(s.memory.weights == WeightPlace::streamed, "memory.weights", in_quotes(enum_name(s.memory.weights)), "use \"auto\" or \"resident\"");
 }

@@ -92,7 +92,7 @@ struct OutputSettings {
     double save_every_s = 0;  ///< 0: after every step
 };
 
-/// All of `weft generate`'s settings, as design.md section 6 lists them. Defaults are MimicMotion's.
+/// All of `weft generate`'s settings, as design.md section 6 lists them. Defaults here are MimicMotion's; reading takes those of the family that is named.
 struct Settings {
     ModelSettings model;
     InputSettings input;

@@ -85,8 +85,9 @@ TensorIndex index_by_content(std::span<const std::byte> bytes, const std::string
     if (bytes.empty()) refuse(cat(name, ": is empty; copy or download it again"));
     const std::string_view text = as_text(bytes);
     if (text.starts_with("PK\x03\x04") || text.starts_with("PK\x05\x06")) return index_torch_zip(bytes, name);
-    if (text.starts_with('\x80')) return index_torch_legacy(bytes, name);
+    // Before the pickles: the length of a safetensors header may begin with a pickle's first byte.
     if (text.size() > 8 && text[8] == '{') return index_safetensors(bytes, name);
+    if (text.starts_with('\x80')) return index_torch_legacy(bytes, name);
     if (text.starts_with("version https://git-lfs")) refuse(cat(name, ": is a Git LFS pointer, not the weights themselves; fetch them with \"git lfs pull\""));
     refuse(cat(name, ": is neither a safetensors file nor a torch archive (.pth, .pt, .bin); the first of its ", bytes.size(), " bytes are ",
                in_quotes(text.substr(0, 8)), ". Was a web page or another file saved in its place?"));

@@ -20,10 +20,11 @@ class Family {
   public:
     virtual ~Family() = default;
 
-    /// Runs the encoders on the reference picture [height, width, 3] uint8 and keeps what the passes need; loads and drops their weights.
+    /// Runs the encoders on the reference picture as it was read, [height, width, 3] uint8 of any size, and keeps what the passes need; loads and drops their
+    /// weights.
     virtual void encode(const at::Tensor& reference) = 0;
 
-    /// Latents of some frames of the clip before the first step, [frames, channels, h, w] fp32 on the device. Depends on seed and sizes alone.
+    /// Some latent frames before the first step, [frames, channels, h, w] fp32 on the device. Depends on seed and sizes alone.
     [[nodiscard]] virtual at::Tensor initial_latents(const std::vector<std::int64_t>& frames) = 0;
 
     /// Loads what the units with true need (by index; one entry a unit), and what every rank needs that runs any of them. The picture must be encoded.
@@ -53,9 +54,6 @@ class Family {
 
     /// One chunk of latents [n, channels, h, w] to frames [n, height, width, 3] fp32 in [0, 1].
     [[nodiscard]] virtual at::Tensor decode(const at::Tensor& latents) = 0;
-
-    /// Frames that stand in front of the film in the latents and are not shown (MimicMotion: the reference).
-    [[nodiscard]] virtual std::int64_t hidden_frames() const = 0;
 };
 
 }  // namespace weft::model

@@ -19,7 +19,7 @@ struct ModelSizes {
     std::int64_t decode_elements = 0;
 };
 
-/// The files of a model of some family, opened and checked; no weights are loaded yet.
+/// The files of a model of some family, opened and checked; no weights are loaded yet. Where only its configs were asked for, sizes and layouts are known.
 class Model {
   public:
     virtual ~Model() = default;
@@ -29,27 +29,28 @@ class Model {
     /// File name -> hash of content. Reads every page of the files.
     [[nodiscard]] virtual std::map<std::string, std::string> digests() const = 0;
 
-    /// A pass over a slice of `num_slots` frames, as Family::layout() has it; costs as at `assumed_flops_per_second`.
-    [[nodiscard]] virtual PassLayout pass_layout(const Settings& settings, std::int64_t num_slots, const ComputeDevice& device) const = 0;
+    /// A pass over a slice of `num_slots` frames, as Family::layout() has it, on a kind of device that need not be here.
+    [[nodiscard]] virtual PassLayout pass_layout(const Settings& settings, std::int64_t num_slots, c10::DeviceType kind, c10::ScalarType dtype,
+                                                 double flops_per_second) const = 0;
+    /// The same with costs as at `assumed_flops_per_second`.
+    [[nodiscard]] PassLayout pass_layout(const Settings& settings, std::int64_t num_slots, const ComputeDevice& device) const;
 
     /// The family set up for one clip. `maps` gives the clip's pose maps.
     [[nodiscard]] virtual std::unique_ptr<Family> for_clip(const Settings& settings, const plan::Plan& plan, const ComputeDevice& device,
                                                            PoseMaps maps) const = 0;
 };
 
-/// Opens `model.path` as the family that the settings name; what is wrong goes to `mistakes`, and nothing is returned then.
-[[nodiscard]] std::unique_ptr<Model> open_model(const Settings& settings, Mistakes& mistakes);
+enum class Need { configs, weights };
 
-/// Sizes of the model at `model.path` from its config files, weights or not; mistakes in them go to `mistakes`.
-[[nodiscard]] ModelSizes sizes_of(const Settings& settings, Mistakes& mistakes);
+/// Opens `model.path` as the family that the settings name; what is wrong goes to `mistakes`, and nothing is returned then.
+[[nodiscard]] std::unique_ptr<Model> open_model(const Settings& settings, Mistakes& mistakes, Need need = Need::weights);
 
 /// FLOP/s at which plans weigh a pass before anything is measured. Assumptions: a GPU 400e12 in fp16 and bf16, 50e12 in fp32 (TF32 is off); a CPU with one
 /// thread 50e9 in any type. Only the balance between units matters to a plan, so a rate that is wrong everywhere alike changes predicted seconds alone.
 [[nodiscard]] double assumed_flops_per_second(c10::DeviceType kind, c10::ScalarType dtype);
 
-/// The shape of a pass of the model that the settings name, for `weft plan`: from its config files alone (MusePose: the published architecture in fp16,
-/// whatever `kind` and `dtype`), for the network's type and a kind of device that need not be here. `flops_per_second` 0: what is assumed. Mistakes in the
-/// files go to `mistakes`, and the shape is empty then.
+/// The shape of a pass of the model that the settings name, from its config files alone. `flops_per_second` 0: what is assumed. Mistakes in the files go to
+/// `mistakes`, and the shape is empty then.
 [[nodiscard]] plan::PassShape pass_shape_of(const Settings& settings, std::int64_t num_slots, c10::DeviceType kind, c10::ScalarType dtype,
                                             double flops_per_second, Mistakes& mistakes);
 

@@ -31,14 +31,14 @@ class Writer {
     void add(const UnitSketch& unit) {
         const auto& form = unit.form;
         auto& shape = layout_.shape;
-        const FrameSize behind{form.height_behind(front_.height), form.width_behind(front_.width), form.channels};
+        const auto behind = size_behind(form);
         const auto first = shape.num_pieces();
         const auto chunk = form.cuttable ? chunks_.frames(behind.height * behind.width) : size_.frames;
         if (form.opens) inside_ = true;
         for (const auto slots : cut(size_.frames, chunk)) {
             plan::Piece piece{.unit = static_cast<std::int64_t>(shape.units.size()), .slots = slots};
             for (const auto branch : {Branch::unconditional, Branch::conditional})
-                piece.cost[static_cast<std::size_t>(branch)] = nanoseconds(form.flops(branch, slots.size(), front_.height, front_.width));
+                piece.cost[static_cast<std::size_t>(branch)] = nanoseconds(form.flops(branch, slots.size(), behind.height * behind.width));
             shape.pieces.push_back(std::move(piece));
             layout_.state.emplace_back();
             if (shape.num_pieces() > 1) describe_state(form, behind, slots.begin);
@@ -64,6 +64,14 @@ class Writer {
     }
 
   private:
+    [[nodiscard]] FrameSize size_behind(const UnitForm& form) const {
+        if (form.resize == Resize::halve) return {size_at_level(front_.height, 1), size_at_level(front_.width, 1), form.channels};
+        if (form.resize == Resize::none) return {front_.height, front_.width, form.channels};
+        ensure(!open_skips_.empty(), "a skip is missing on the way up");
+        const auto& skip = layout_.skips[open_skips_.back()];
+        return {skip.height, skip.width, form.channels};
+    }
+
     [[nodiscard]] std::int64_t bytes_of(const FrameSize& frame) const { return frame.height * frame.width * frame.channels * size_.element_bytes; }
 
     [[nodiscard]] std::int64_t nanoseconds(std::int64_t flops) const {

@@ -29,6 +29,11 @@ at::Tensor truncated_round_trip(const at::Tensor& picture) {
     return ((x + 1.0) * 127.5).to(c10::kByte);
 }
 
+at::Tensor scaled_bilinear(const at::Tensor& x, std::int64_t height, std::int64_t width) {
+    if (x.size(1) == height && x.size(2) == width) return x;
+    return at::upsample_bilinear2d(x.permute({0, 3, 1, 2}).contiguous(), {height, width}, /*align_corners=*/false).permute({0, 2, 3, 1});
+}
+
 at::Tensor to_bytes(const at::Tensor& frames) {
     return (frames * 255.0).to(c10::kByte);
 }

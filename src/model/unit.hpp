@@ -8,6 +8,8 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,8 +24,18 @@ struct PassState {
     at::Tensor partial;             ///< inside a unit that is not in place: the frames of its result so far, in a tensor for all; else undefined
     at::Tensor residual;            ///< inside a transformer: what its result is added to; else undefined
     std::vector<at::Tensor> skips;  ///< in the order in which the way down made them
-    at::Tensor pose;                ///< added behind conv_in, [frames, height, width, channels]; undefined in the unconditional branch
+    at::Tensor pose;                ///< added behind conv_in, [frames, height, width, channels]; undefined where the branch has none
+    std::int64_t height = 0;        ///< of the latents, as is the width
+    std::int64_t width = 0;
     Chunks chunks;
+    /// Where set: called with a transformer block's name and the input of its self-attention behind the norm, [frames, tokens, channels], chunk by chunk.
+    std::function<void(const std::string& block, const at::Tensor& normed)> record_bank;
+};
+
+/// What is known of the reference once a clip and does not change from pass to pass.
+struct Context {
+    std::array<at::Tensor, num_branches> tokens;              ///< one [context] vector a branch
+    const std::map<std::string, at::Tensor>* bank = nullptr;  ///< by transformer block: [tokens, channels], for families that have one
 };
 
 /// All frames of the state's slice, by slot.
@@ -50,8 +62,8 @@ class Unit {
     /// Takes the unit's weights, whatever other units have. `source` starts at the denoiser's root.
     virtual void bind(const Weights& source) = 0;
 
-    /// Computes what follows from the one-token context alone, one [context] vector a branch, and drops the weights that only it needed.
-    virtual void set_context(const Weights& /*source*/, const std::array<at::Tensor, num_branches>& /*context*/) {}
+    /// Computes what follows from the context alone, and drops the weights that only it needed.
+    virtual void set_context(const Weights& /*source*/, const Context& /*context*/) {}
 
     /// Computes the frames `slots` of the slice and leaves them in the state; work is queued on the current stream. Calls come in the order of frames, each
     /// from chunk border to chunk border, counted from frame 0 as Chunks::frames has them; a unit that is not cuttable takes all frames at once. Reads only

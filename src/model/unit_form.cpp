@@ -2,12 +2,7 @@
 
 namespace weft::model {
 
-std::int64_t UnitForm::height_behind(std::int64_t height) const {
-    return resize == Resize::halve ? (height + 1) / 2 : resize == Resize::twice ? 2 * height : height;
-}
-
-std::int64_t UnitForm::flops(Branch branch, std::int64_t frames, std::int64_t height, std::int64_t width) const {
-    const auto pixels = height_behind(height) * width_behind(width);
+std::int64_t UnitForm::flops(Branch branch, std::int64_t frames, std::int64_t pixels) const {
     const auto each = work.pixel + pixels * work.pixel_pair.at(static_cast<std::size_t>(branch)) + frames * work.frame_pair;
     return 2 * frames * pixels * each;
 }
@@ -18,9 +13,9 @@ UnitForm conv_in(std::int64_t in, std::int64_t out) {
     return {.channels = out, .pushes = true, .work = {.pixel = conv_work(in, out)}};
 }
 
-UnitForm spatial_resnet(std::int64_t in, std::int64_t out, bool pops) {
+UnitForm spatial_resnet(std::int64_t in, std::int64_t out, bool pops, bool pushes) {
     const auto shortcut = in == out ? 0 : conv_work(in, out, 1);
-    return {.channels = out, .pops = pops, .cuttable = true, .work = {.pixel = conv_work(in, out) + conv_work(out, out) + shortcut}};
+    return {.channels = out, .pops = pops, .pushes = pushes, .cuttable = true, .work = {.pixel = conv_work(in, out) + conv_work(out, out) + shortcut}};
 }
 
 UnitForm downsample(std::int64_t channels) {
@@ -28,7 +23,7 @@ UnitForm downsample(std::int64_t channels) {
 }
 
 UnitForm upsample(std::int64_t channels) {
-    return {.channels = channels, .resize = Resize::twice, .cuttable = true, .work = {.pixel = conv_work(channels, channels)}};
+    return {.channels = channels, .resize = Resize::to_skip, .cuttable = true, .work = {.pixel = conv_work(channels, channels)}};
 }
 
 UnitForm conv_out(std::int64_t in, std::int64_t out) {

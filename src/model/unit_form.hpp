@@ -9,8 +9,14 @@ namespace weft::model {
 using plan::Branch;
 inline constexpr int num_branches = 2;
 
-/// Height and width of the hidden state behind a unit beside those in front of it.
-enum class Resize { none, halve, twice };
+/// Height and width of the hidden state behind a unit beside those in front of it: the same, half of it (rounded up), or those of the last skip.
+enum class Resize { none, halve, to_skip };
+
+/// Of an image that was halved so many times, each time rounded up.
+[[nodiscard]] constexpr std::int64_t size_at_level(std::int64_t size, std::int64_t level) {
+    for (; level > 0; --level) size = (size + 1) / 2;
+    return size;
+}
 
 /// Multiply-adds of a unit: matrix products, convolutions and attention. Norms, sums and what is computed once a clip or once a pass count nothing.
 struct Work {
@@ -32,11 +38,8 @@ struct UnitForm {
     Work work;
     std::int64_t context_elements = 0;  ///< of the vector that set_context leaves for each branch
 
-    [[nodiscard]] std::int64_t height_behind(std::int64_t height) const;
-    [[nodiscard]] std::int64_t width_behind(std::int64_t width) const { return height_behind(width); }
-
-    /// Floating-point operations on so many frames, two for each multiply-add. `height`, `width`: pixels of the hidden state in front of the unit.
-    [[nodiscard]] std::int64_t flops(Branch branch, std::int64_t frames, std::int64_t height, std::int64_t width) const;
+    /// Floating-point operations on so many frames, two for each multiply-add. `pixels`: of a frame of the hidden state behind the unit.
+    [[nodiscard]] std::int64_t flops(Branch branch, std::int64_t frames, std::int64_t pixels) const;
 };
 
 /// Multiply-adds of a k x k convolution for each pixel that it makes.
@@ -54,7 +57,7 @@ namespace forms {
 
 [[nodiscard]] UnitForm conv_in(std::int64_t in, std::int64_t out);
 /// `in`: with the skip's channels where the unit pops one.
-[[nodiscard]] UnitForm spatial_resnet(std::int64_t in, std::int64_t out, bool pops);
+[[nodiscard]] UnitForm spatial_resnet(std::int64_t in, std::int64_t out, bool pops, bool pushes = false);
 [[nodiscard]] UnitForm downsample(std::int64_t channels);
 [[nodiscard]] UnitForm upsample(std::int64_t channels);
 [[nodiscard]] UnitForm conv_out(std::int64_t in, std::int64_t out);

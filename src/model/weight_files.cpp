@@ -52,26 +52,39 @@ at::Tensor as_tensor(const io::StoredTensor& stored, std::shared_ptr<const io::W
         .clone(at::MemoryFormat::Contiguous);
 }
 
-const io::StoredTensor& FileSource::find(const std::string& key, at::IntArrayRef shape) const {
-    const auto found = file_->tensors().find(prefix_ + key);
-    if (found == file_->tensors().end()) refuse(cat(file_->path().string(), ": key ", prefix_, key, " is missing"));
-    if (at::IntArrayRef(found->second.shape) != shape)
-        refuse(cat(file_->path().string(), ": key ", prefix_, key, " has shape ", io::shape_text(found->second.shape), ", wanted is ",
-                   io::shape_text({shape.data(), shape.size()})));
-    return found->second;
+namespace {
+/// Maps of each pixel are published with or without the dims of a 1 x 1 kernel.
+bool is_shape(const std::vector<std::int64_t>& stored, at::IntArrayRef wanted) {
+    auto shape = stored;
+    while (shape.size() > wanted.size() && shape.back() == 1) shape.pop_back();
+    return at::IntArrayRef(shape) == wanted;
+}
+}  // namespace
+
+std::pair<const io::StoredTensor*, FileSource::File> FileSource::find(const std::string& key, at::IntArrayRef shape) const {
+    const auto name = prefix_ + (name_in_file_ != nullptr ? name_in_file_(key) : key);
+    for (const auto& file : files_) {
+        const auto found = file->tensors().find(name);
+        if (found == file->tensors().end()) continue;
+        if (!is_shape(found->second.shape, shape))
+            refuse(cat(file->path().string(), ": key ", name, " has shape ", io::shape_text(found->second.shape), ", wanted is ",
+                       io::shape_text({shape.data(), shape.size()})));
+        return {&found->second, file};
+    }
+    refuse(cat(files_.front()->path().string(), ": key ", name, " is missing"));
 }
 
 at::Tensor FileSource::load(const std::string& key, at::IntArrayRef shape) {
     const OwnedBy owner(Owner::weights);
-    return as_tensor(find(key, shape), file_).to(device_, dtype_);
+    const auto [stored, file] = find(key, shape);
+    return as_tensor(*stored, file).view(shape).to(device_, dtype_);
 }
 
 void FileSource::expect(const std::string& key, at::IntArrayRef shape) {
     static_cast<void>(find(key, shape));
 }
 
-void check_keys(std::span<const KeySpec> wanted, const io::WeightFile& file, const std::string& prefix, std::span<const std::string> ignored,
-                Mistakes& mistakes) {
+void check_wanted(std::span<const KeySpec> wanted, const io::WeightFile& file, const std::string& prefix, Mistakes& mistakes) {
     std::set<std::string> names;
     for (const auto& spec : wanted) {
         const auto name = prefix + spec.key;
@@ -79,13 +92,20 @@ void check_keys(std::span<const KeySpec> wanted, const io::WeightFile& file, con
         const auto found = file.tensors().find(name);
         if (found == file.tensors().end())
             mistakes.add(cat(file.path().string(), ": key ", name, " is missing; wanted is ", io::shape_text(spec.shape)));
-        else if (found->second.shape != spec.shape)
+        else if (!is_shape(found->second.shape, spec.shape))
             mistakes.add(
                 cat(file.path().string(), ": key ", name, " has shape ", io::shape_text(found->second.shape), ", wanted is ", io::shape_text(spec.shape)));
         else if (const auto type = found->second.type;
                  type != io::ElementType::f16 && type != io::ElementType::bf16 && type != io::ElementType::f32 && type != io::ElementType::f64)
             mistakes.add(cat(file.path().string(), ": key ", name, " holds ", io::element_name(type), ", wanted are floating-point numbers"));
     }
+}
+
+void check_keys(std::span<const KeySpec> wanted, const io::WeightFile& file, const std::string& prefix, std::span<const std::string> ignored,
+                Mistakes& mistakes) {
+    check_wanted(wanted, file, prefix, mistakes);
+    std::set<std::string> names;
+    for (const auto& spec : wanted) names.insert(prefix + spec.key);
     for (const auto& [name, stored] : file.tensors()) {
         if (!name.starts_with(prefix) || names.contains(name)) continue;
         bool known = false;

@@ -6,30 +6,41 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace weft::model {
 
-/// Tensors of one weight file below a prefix ("unet."). Converted to the wanted type on the way to the device; where type, device and
-/// alignment agree, the file's mapped pages are the tensor.
+/// Tensors of weight files below a prefix ("unet."), each from the first file that has it. Converted to the wanted type on the way to the device; where type,
+/// device and alignment agree, the file's mapped pages are the tensor.
 class FileSource final : public WeightSource {
   public:
+    /// `name_in_file`: gives a key's name in the file, where that is another one.
+    using Rename = std::string (*)(const std::string& key);
+    FileSource(std::vector<std::shared_ptr<const io::WeightFile>> files, std::string prefix, c10::Device device, c10::ScalarType dtype,
+               Rename name_in_file = nullptr)
+        : files_{std::move(files)}, prefix_{std::move(prefix)}, device_{device}, dtype_{dtype}, name_in_file_{name_in_file} {}
     FileSource(std::shared_ptr<const io::WeightFile> file, std::string prefix, c10::Device device, c10::ScalarType dtype)
-        : file_{std::move(file)}, prefix_{std::move(prefix)}, device_{device}, dtype_{dtype} {}
+        : FileSource(std::vector{std::move(file)}, std::move(prefix), device, dtype) {}
 
     at::Tensor load(const std::string& key, at::IntArrayRef shape) override;
     void expect(const std::string& key, at::IntArrayRef shape) override;
 
   private:
-    [[nodiscard]] const io::StoredTensor& find(const std::string& key, at::IntArrayRef shape) const;
+    using File = std::shared_ptr<const io::WeightFile>;
+    [[nodiscard]] std::pair<const io::StoredTensor*, File> find(const std::string& key, at::IntArrayRef shape) const;
 
-    std::shared_ptr<const io::WeightFile> file_;
+    std::vector<File> files_;
     std::string prefix_;
     c10::Device device_;
     c10::ScalarType dtype_;
+    Rename name_in_file_;
 };
 
-/// Compares what a network asks for with what a file holds below `prefix`: missing, misshapen and surplus keys, each by name, go to `mistakes`.
-/// Keys that end in one of `ignored` are no surplus.
+/// Compares what a network asks for with what a file holds below `prefix`: missing and misshapen keys, each by name, go to `mistakes`.
+void check_wanted(std::span<const KeySpec> wanted, const io::WeightFile& file, const std::string& prefix, Mistakes& mistakes);
+
+/// The same, and surplus keys; those that end in one of `ignored` are none.
 void check_keys(std::span<const KeySpec> wanted, const io::WeightFile& file, const std::string& prefix, std::span<const std::string> ignored,
                 Mistakes& mistakes);
 

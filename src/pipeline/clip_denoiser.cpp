@@ -57,11 +57,12 @@ at::Tensor column(const std::vector<float>& values) {
     return made;
 }
 
-/// Linear over the clip; a private anchor is guided as the frame that it stands for.
+/// Linear over the clip; what stands for another frame is guided as that is.
 at::Tensor guidance_of(const plan::Plan& plan, std::array<double, 2> ends) {
     const auto clip = at::linspace(ends[0], ends[1], plan.num_frames, at::TensorOptions{}.dtype(c10::kFloat));
-    const auto anchors = clip.narrow(0, 0, 1).expand({plan.num_latents - plan.num_frames});
-    return at::cat({clip, anchors}).view({-1, 1, 1, 1});
+    std::vector<std::int64_t> shown;
+    for (std::int64_t latent = 0; latent < plan.num_latents; ++latent) shown.push_back(plan.shown(latent));
+    return clip.index_select(0, at::tensor(shown, at::TensorOptions{}.dtype(c10::kLong))).view({-1, 1, 1, 1});
 }
 
 }  // namespace
@@ -76,8 +77,7 @@ ClipDenoiser::ClipDenoiser(model::Family& family, const plan::Plan& plan, int ra
       travel_{travel},
       kept_{plan.kept(rank)},
       latents_{std::move(latents)},
-      guidance_{guidance_of(plan, guidance).to(latents_.device())},
-      slot_weights_{plan::slot_weights(static_cast<std::int64_t>(plan.slices.front().frames.size()))} {
+      guidance_{guidance_of(plan, guidance).to(latents_.device())} {
     ensure(latents_.size(0) == plan::count(kept_), "a rank's latents are those that it keeps");
     for (auto& seconds : piece_seconds_) seconds.resize(static_cast<std::size_t>(plan.shape.num_pieces()));
     make_slots();
@@ -260,11 +260,11 @@ at::Tensor ClipDenoiser::blend(std::int64_t step, plan::Branch branch, FrameRang
             ensure(found != predictions_.end(), "frames are advanced when all their predictions are there");
             const auto rows = runs_of(found->second.frames, {slots.frame, slots.frame + slots.count});
             ensure(rows.size() == 1 && rows.front().count == slots.count, "a prediction holds the frames that are advanced");
-            const auto first = slot_weights_.begin() + slots.row;
+            const auto first = plan_.slot_weights.begin() + slots.row;
             const auto weights = column({first, first + slots.count}).to(latents_.device());
             sum.narrow(0, slots.frame - frames.begin, slots.count).add_(found->second.rows.narrow(0, rows.front().row, slots.count).to(c10::kFloat) * weights);
             for (std::int64_t i = 0; i < slots.count; ++i)
-                weight_sum[static_cast<std::size_t>(slots.frame - frames.begin + i)] += slot_weights_[static_cast<std::size_t>(slots.row + i)];
+                weight_sum[static_cast<std::size_t>(slots.frame - frames.begin + i)] += plan_.slot_weights[static_cast<std::size_t>(slots.row + i)];
         }
     }
     return sum.div_(column(weight_sum).to(latents_.device()));

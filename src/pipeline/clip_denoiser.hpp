@@ -79,7 +79,6 @@ class ClipDenoiser final : public Denoiser {
     plan::FrameRanges kept_;
     at::Tensor latents_;
     at::Tensor guidance_;  ///< [latent frames, 1, 1, 1]
-    std::vector<float> slot_weights_;
     std::map<plan::Pass, Prediction> predictions_;
     std::vector<Way> ways_;                                               ///< by route
     std::map<std::pair<plan::Pass, std::size_t>, at::Tensor> leaving_;    ///< (pass, room) -> what a leg has left for another rank, until it is packed

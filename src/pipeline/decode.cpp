@@ -4,7 +4,6 @@
 #include "base/stopwatch.hpp"
 #include "base/text.hpp"
 #include "device/meter.hpp"
-#include "io/picture.hpp"
 #include "model/pictures.hpp"
 #include "pipeline/kinds.hpp"
 #include "pipeline/staging.hpp"
@@ -92,23 +91,11 @@ class ChunkLatents {
 comm::Buffer shown_frames(const at::Tensor& decoded, plan::FrameRange chunk, const FilmShape& shape) {
     const OwnedBy owner(Owner::frames);
     const auto shown = shape.shown(chunk);
-    const auto frames = model::to_bytes(decoded.narrow(0, chunk.size() - shown, shown)).to(c10::kCPU).contiguous();
     auto buffer = comm::make_buffer(shape.bytes(chunk));
     if (shown == 0) return buffer;
-    const auto width = static_cast<int>(frames.size(2));
-    const auto height = static_cast<int>(frames.size(1));
-    if (width == shape.width && height == shape.height) {
-        std::memcpy(buffer.bytes.data(), frames.const_data_ptr(), buffer.bytes.size());
-        return buffer;
-    }
-    auto* into = buffer.bytes.data();
-    for (std::int64_t frame = 0; frame < shown; ++frame) {
-        io::Picture picture{.width = width, .height = height, .rgb = std::vector<std::uint8_t>(frames[frame].nbytes())};
-        std::memcpy(picture.rgb.data(), frames[frame].const_data_ptr(), picture.rgb.size());
-        const auto scaled = io::scale(picture, shape.width, shape.height);
-        std::memcpy(into, scaled.rgb.data(), scaled.rgb.size());
-        into += scaled.rgb.size();
-    }
+    const auto sized = model::scaled_bilinear(decoded.narrow(0, chunk.size() - shown, shown), shape.height, shape.width);
+    const auto frames = model::to_bytes(sized).to(c10::kCPU).contiguous();
+    std::memcpy(buffer.bytes.data(), frames.const_data_ptr(), buffer.bytes.size());
     return buffer;
 }
 }  // namespace

@@ -4,6 +4,7 @@
 #include "base/file.hpp"
 #include "base/stop.hpp"
 #include "base/text.hpp"
+#include "io/resample.hpp"
 #include "io/video_reader.hpp"
 #include "pose/drawn.hpp"
 
@@ -85,8 +86,12 @@ Inputs read_inputs(const Settings& settings, const std::function<bool(std::int64
     inputs.reference = io::read_picture(settings.input_path(settings.input.image));
     inputs.maps = std::make_unique<io::FrameStore>(scratch_folder(settings), width, height);
 
+    const bool mimicmotion = settings.model.family == FamilyName::mimicmotion;
+    const auto map_of = [&](const io::Picture& frame) {
+        return mimicmotion ? io::cover(frame, width, height) : io::resample(frame, width, height, io::Filter::lanczos);
+    };
     std::optional<io::Picture> reference_pose;
-    if (!settings.input.image_pose.empty()) reference_pose = io::cover(io::read_picture(settings.input_path(settings.input.image_pose)), width, height);
+    if (!settings.input.image_pose.empty()) reference_pose = map_of(io::read_picture(settings.input_path(settings.input.image_pose)));
 
     const auto store = [&](const io::Picture& map) {
         inputs.maps->append(map, keep(inputs.maps->size()) ? io::FrameStore::Keep::yes : io::FrameStore::Keep::no);
@@ -111,8 +116,8 @@ Inputs read_inputs(const Settings& settings, const std::function<bool(std::int64
                 why_plain = std::move(why);
             }
         }
-        auto map = io::cover(*frame, width, height);
-        if (inputs.maps->size() == 0) store(reference_pose ? *reference_pose : map);
+        const auto map = map_of(*frame);
+        if (mimicmotion && inputs.maps->size() == 0) store(reference_pose ? *reference_pose : map);
         store(map);
         ++inputs.num_poses;
         bool more = true;

@@ -13,8 +13,8 @@ namespace weft::pipeline {
 /// What a clip is made from, read and sized.
 struct Inputs {
     io::Picture reference;                 ///< as in the file
-    std::unique_ptr<io::FrameStore> maps;  ///< pose maps of the clip, width x height; frame 0 is the reference's
-    std::int64_t num_poses = 0;            ///< maps without frame 0
+    std::unique_ptr<io::FrameStore> maps;  ///< pose maps of the clip, width x height; of MimicMotion frame 0 is the reference's
+    std::int64_t num_poses = 0;            ///< maps without that one
     double film_fps = 0;                   ///< output.fps, or pose fps / stride
     int pose_width = 0, pose_height = 0;   ///< of the pose video itself
     bool pose_has_audio = false;

@@ -10,7 +10,6 @@
 #include "io/run_file.hpp"
 #include "io/video_writer.hpp"
 #include "model/model.hpp"
-#include "model/pictures.hpp"
 #include "pipeline/agreement.hpp"
 #include "pipeline/clip_denoiser.hpp"
 #include "pipeline/decode.hpp"
@@ -248,7 +247,7 @@ void Job::State::make_plan() {
         for (const auto& range : plan.read(rank()))
             for (auto frame = range.begin; frame < range.end; ++frame) read[static_cast<std::size_t>(plan.shown(frame))] = true;
         inputs = read_inputs(settings, [&](std::int64_t frame) { return frame < plan.num_frames && read[static_cast<std::size_t>(frame)]; });
-        if (inputs.num_poses + 1 != plan.num_frames) fail("the pose clip has changed while it was read");
+        if (inputs.num_poses != plan.num_poses()) fail("the pose clip has changed while it was read");
     }
     log::info(cat("input     ", inputs.num_poses, " pose frames of ", inputs.pose_width, "x", inputs.pose_height, ", ", plan.slices.size(),
                   plan.slices.size() == 1 ? " slice" : " slices", " of ", plan.slices.front().frames.size(), ", ", plan.steps, " steps, film at ",
@@ -397,10 +396,7 @@ comm::Buffer part_of(const std::vector<float>& all, const plan::FrameRanges& fra
 at::Tensor Job::State::kept_latents() {
     const auto kept = plan.kept(rank());
     if (!start.has_latents) {
-        std::vector<std::int64_t> shown;
-        for (const auto& range : kept)
-            for (auto frame = range.begin; frame < range.end; ++frame) shown.push_back(plan.shown(frame));
-        return family->initial_latents(shown);
+        return family->initial_latents(plan::frames_in(kept));
     }
     if (kept.empty() && !writes()) return family->initial_latents({});
     auto room = room_for({plan::count(kept), plan.latent_channels, plan.latent_height, plan.latent_width}, c10::kFloat, device.torch);
@@ -439,7 +435,7 @@ HostLatents Job::State::denoise() {
 
     begin("encode");
     transport.pulse().working("encoding the reference picture");
-    family->encode(model::truncated_round_trip(model::cover_bilinear(picture_tensor(inputs.reference), settings.video.height, settings.video.width)));
+    family->encode(picture_tensor(inputs.reference));
     auto latents = kept_latents();
 
     begin("denoise");
@@ -504,7 +500,7 @@ io::VideoOptions Job::State::film_options() const {
 
 std::int64_t Job::State::decode(const HostLatents& latents) {
     begin("decode");
-    const FilmShape shape{.width = film.width, .height = film.height, .hidden_frames = family->hidden_frames()};
+    const FilmShape shape{.width = film.width, .height = film.height, .hidden_frames = plan.hidden_frames};
     const bool has_chunks = std::ranges::find(plan.decoder, rank()) != plan.decoder.end();
     if (has_chunks) {
         transport.pulse().working("loading the decoder");
@@ -531,7 +527,7 @@ std::int64_t Job::State::decode(const HostLatents& latents) {
 Report Job::State::run() {
     Report report;
     report.video = settings.output.video;
-    report.frames = plan.num_frames - 1;
+    report.frames = plan.num_poses();
     report.film_seconds = static_cast<double>(report.frames) / inputs.film_fps;
     report.was_done = start.is_done;
     if (!report.was_done) {

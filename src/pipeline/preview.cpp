@@ -22,14 +22,15 @@ Dtype network_dtype(const Settings& settings) {
 std::string preview(const PreviewRequest& request) {
     const auto& settings = request.settings;
     Mistakes mistakes;
-    const auto sizes = model::sizes_of(settings, mistakes);
+    const auto model = model::open_model(settings, mistakes, model::Need::configs);
     mistakes.throw_if_any("weft plan cannot go on:");
+    const auto sizes = model->sizes();
     const auto poses = count_poses(settings);
     const auto dtype = network_dtype(settings);
     const bool on_gpu = dtype == Dtype::fp16 || settings.device.kind == DeviceKind::cuda;
     const auto type = dtype == Dtype::fp32 ? c10::kFloat : dtype == Dtype::fp16 ? c10::kHalf : c10::kBFloat16;
-    auto shape = model::pass_shape_of(settings, plan::slots_of(settings, poses), on_gpu ? c10::kCUDA : c10::kCPU, type, 0, mistakes);
-    mistakes.throw_if_any("weft plan cannot go on:");
+    const auto kind = on_gpu ? c10::kCUDA : c10::kCPU;
+    auto shape = model->pass_layout(settings, plan::slots_of(settings, poses), kind, type, model::assumed_flops_per_second(kind, type)).shape;
     std::string costs = "modelled: FLOPs at the rates that src/model/model.hpp assumes; measure them with weft bench units and give the file by --costs";
     if (!request.costs.empty()) {
         const auto text = read_unit_times(request.costs);

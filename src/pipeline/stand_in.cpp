@@ -136,7 +136,6 @@ class StandIn final : public model::Family {
         std::this_thread::sleep_for(std::chrono::duration<double>(static_cast<double>(latents.size(0)) * decode_frame_s * time_scale_));
         return at::zeros({latents.size(0), small_side(sizes_[1]), small_side(sizes_[2]), 3}, at::TensorOptions{}.dtype(c10::kFloat));
     }
-    std::int64_t hidden_frames() const override { return 0; }
 
   private:
     /// Of a frame whose latents have this side.

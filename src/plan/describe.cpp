@@ -218,8 +218,9 @@ std::string layout_text(const Plan& plan) {
 }
 
 std::string describe(const Plan& plan) {
-    std::string text = cat(label("clip"), plan.num_frames, " frames (the reference and ", plan.num_frames - 1, " poses), latents ", plan.latent_channels, " x ",
-                           plan.latent_height, " x ", plan.latent_width, ", ", human_bytes(plan.latent_bytes()), "\n");
+    std::string text =
+        cat(label("clip"), plan.num_frames, plan.hidden_frames > 0 ? cat(" frames (the reference and ", plan.num_poses(), " poses)") : " frames", ", latents ",
+            plan.latent_channels, " x ", plan.latent_height, " x ", plan.latent_width, ", ", human_bytes(plan.latent_bytes()), "\n");
     text += cat(label("slices"), plan.slices.size(), " of ", plan.slices.front().frames.size(), " frames:");
     for (std::size_t i = 0; i < plan.slices.size(); ++i) {
         if (plan.slices.size() > 8 && i >= 6 && i + 2 < plan.slices.size()) {
@@ -228,7 +229,8 @@ std::string describe(const Plan& plan) {
         }
         text += cat(" [", slice_text(plan.slices[i]), "]");
     }
-    if (plan.num_latents > plan.num_frames) text += ", each with a frame 0 of its own";
+    if (const auto more = plan.num_latents - plan.num_frames; more > 0)
+        text += plan.hidden_frames > 0 ? ", each with a frame 0 of its own" : cat(", the last frame ", more, " times more");
     text += cat("\n", label("passes"), plan.passes_a_step(), " a step (", plan.guided ? "two branches a slice" : "conditional branch only", "), ", plan.steps,
                 " steps, ", plan.passes_a_step() * plan.steps, " in all, ", plan.shape.units.size(), " units each, in ", plan.shape.num_pieces(), " pieces\n");
     text += cat(label("decode"), plan.decode.size(), " chunks of at most ", plan.decode.front().size(), " frames\n");

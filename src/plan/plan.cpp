@@ -16,14 +16,21 @@ bool covers(const Slice& slice, std::int64_t latent) {
 }  // namespace
 
 std::int64_t slots_of(const Settings& settings, std::int64_t num_poses) {
-    return std::min(settings.slices.length, num_poses + 1);
+    const auto& s = settings.slices;
+    if (settings.model.family == FamilyName::mimicmotion) return std::min(s.length, num_poses + 1);
+    return std::min(s.length, s.pad ? padded_frames(num_poses, s.length, s.overlap) : num_poses);
 }
 
 Plan make_plan(const Settings& settings, std::int64_t num_poses, const ModelShape& shape, int num_ranks, const Links& links) {
+    const auto& s = settings.slices;
+    if (settings.model.family == FamilyName::musepose) {
+        const auto num_latents = s.pad ? padded_frames(num_poses, s.length, s.overlap) : num_poses;
+        return make_plan(settings, make_windows(num_latents, s.length, s.overlap), num_poses, num_latents, shape, num_ranks, links);
+    }
     const auto num_frames = num_poses + 1;
     auto num_latents = num_frames;
-    auto slices = make_slices(num_frames, settings.slices.length, settings.slices.overlap);
-    if (settings.slices.anchor == Anchor::private_) {
+    auto slices = make_slices(num_frames, s.length, s.overlap);
+    if (s.anchor == Anchor::private_) {
         slices = with_private_anchors(std::move(slices), num_frames);
         num_latents += static_cast<std::int64_t>(slices.size()) - 1;
     }
@@ -32,14 +39,18 @@ Plan make_plan(const Settings& settings, std::int64_t num_poses, const ModelShap
 
 Plan make_plan(const Settings& settings, Slices slices, std::int64_t num_frames, std::int64_t num_latents, const ModelShape& shape, int num_ranks,
                const Links& links) {
+    const bool mimicmotion = settings.model.family == FamilyName::mimicmotion;
     Plan plan;
     plan.num_frames = num_frames;
+    plan.hidden_frames = mimicmotion ? 1 : 0;
     plan.num_latents = num_latents;
     plan.latent_channels = shape.latent_channels;
     plan.latent_height = settings.video.height / 8;
     plan.latent_width = settings.video.width / 8;
     plan.prediction_bytes = shape.prediction_bytes;
     plan.slices = std::move(slices);
+    const auto slots = plan.slices.front().frames.size();
+    plan.slot_weights = mimicmotion ? slot_weights(static_cast<std::int64_t>(slots)) : std::vector<float>(slots, 1.0F);
     plan.guided = std::max(settings.sampling.guidance[0], settings.sampling.guidance[1]) > 1.0;
     plan.steps = settings.sampling.steps;
     plan.shape = shape.pass;

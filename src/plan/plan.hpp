@@ -43,14 +43,16 @@ struct Layout {
 
 /// What ranks and run file agree on.
 struct Plan {
-    std::int64_t num_frames = 0;   ///< of the clip, with frame 0, the reference
-    std::int64_t num_latents = 0;  ///< the same and the private anchors behind them
+    std::int64_t num_frames = 0;     ///< of the clip, with MimicMotion's frame 0, the reference
+    std::int64_t hidden_frames = 1;  ///< in front of the film and not shown: the reference; MusePose has none
+    std::int64_t num_latents = 0;    ///< the same, and behind them private anchors or repeats of the last frame
     std::int64_t latent_channels = 4;
     std::int64_t latent_height = 0;
     std::int64_t latent_width = 0;
     std::int64_t prediction_bytes = 4;
     Slices slices;
-    bool guided = true;  ///< two branches a slice; otherwise the conditional one alone
+    std::vector<float> slot_weights;  ///< by which a slice's predictions are averaged with those of its neighbours
+    bool guided = true;               ///< two branches a slice; otherwise the conditional one alone
     std::int64_t steps = 0;
     PassShape shape;
     Links links;
@@ -67,8 +69,9 @@ struct Plan {
     [[nodiscard]] std::int64_t frame_elements() const { return latent_channels * latent_height * latent_width; }
     [[nodiscard]] std::int64_t latent_bytes() const { return num_latents * frame_elements() * 4; }
 
-    /// The clip's frame that a latent frame stands for: itself, or 0 for a private anchor.
-    [[nodiscard]] std::int64_t shown(std::int64_t latent) const { return latent < num_frames ? latent : 0; }
+    [[nodiscard]] std::int64_t num_poses() const { return num_frames - hidden_frames; }
+    /// The clip's frame that a latent frame stands for: itself; 0 for a private anchor; the last for a repeat.
+    [[nodiscard]] std::int64_t shown(std::int64_t latent) const { return latent < num_frames ? latent : hidden_frames > 0 ? 0 : num_frames - 1; }
     /// Latent frames that passes begin with at `rank`.
     [[nodiscard]] FrameRanges read(int rank) const;
     /// The same and those that the rank owns: latents that it keeps.
@@ -80,9 +83,9 @@ struct Plan {
 /// Frames of each slice of a clip of so many poses: what a model's pass shape is made for.
 [[nodiscard]] std::int64_t slots_of(const Settings& settings, std::int64_t num_poses);
 
-/// `num_poses`: pose frames after stride and limit; the clip has one frame more, the reference. `settings.layout` says how tasks are dealt; "auto" is the one
-/// that takes least time by `shape.pass` and `links`, where several are within half a percent the one that moves fewest bytes. Refuses (exit code 2) a layout
-/// that the ranks or the pieces of a pass do not allow.
+/// `num_poses`: pose frames after stride and limit; MimicMotion's clip has one frame more, the reference. `settings.layout` says how tasks are dealt; "auto" is
+/// the one that takes least time by `shape.pass` and `links`, where several are within half a percent the one that moves fewest bytes. Refuses (exit code 2) a
+/// layout that the ranks or the pieces of a pass do not allow.
 [[nodiscard]] Plan make_plan(const Settings& settings, std::int64_t num_poses, const ModelShape& shape, int num_ranks = 1, const Links& links = {});
 
 /// The same for slices made by someone else; their frames are 0 to num_latents - 1.

@@ -48,6 +48,23 @@ Slices make_slices(std::int64_t num_frames, std::int64_t length, std::int64_t ov
     return slices;
 }
 
+Slices make_windows(std::int64_t num_frames, std::int64_t length, std::int64_t overlap) {
+    ensure(num_frames >= 1 && overlap >= 0 && overlap < length, "windows need at least a frame and 0 <= overlap < length");
+    const auto size = std::min(length, num_frames);
+    Slices windows;
+    for (std::int64_t start = 0; start == 0 || (num_frames > length && start < num_frames - overlap); start += length - overlap) {
+        auto& frames = windows.emplace_back().frames;
+        for (std::int64_t slot = 0; slot < size; ++slot) frames.push_back((start + slot) % num_frames);
+    }
+    return windows;
+}
+
+std::int64_t padded_frames(std::int64_t num_frames, std::int64_t length, std::int64_t overlap) {
+    const auto stride = length - overlap;
+    const auto past = ((num_frames - length) % stride + stride) % stride;
+    return num_frames + (stride - past) % stride;
+}
+
 Slices with_private_anchors(Slices slices, std::int64_t num_frames) {
     for (std::size_t s = 1; s < slices.size(); ++s) slices[s].frames.front() = num_frames + static_cast<std::int64_t>(s) - 1;
     return slices;

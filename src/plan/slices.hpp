@@ -31,8 +31,16 @@ using Slices = std::vector<Slice>;
 /// Needs num_frames >= 1 and 1 <= overlap < length.
 [[nodiscard]] Slices make_slices(std::int64_t num_frames, std::int64_t length, std::int64_t overlap);
 
-/// The same with `anchor = "private"`: slice s > 0 keeps a frame 0 of its own, the latent frame num_frames + s - 1, which is never shown. Slices then form a
-/// chain: neighbours share frames, and two places apart only where the last slice was moved back or the overlap exceeds half the length.
+/// MusePose's windows of `length` frames, each sharing `overlap` with the one before (models/musepose.md section 8.3). With fewer frames one window of all of
+/// them. The last window goes on with frame 0 and those behind it where the frames do not end with it, unless they were padded.
+[[nodiscard]] Slices make_windows(std::int64_t num_frames, std::int64_t length, std::int64_t overlap);
+
+/// Frames with so many repeats of the last one that windows tile them, as published: length + k * (length - overlap), or `overlap` of a clip no longer than
+/// that.
+[[nodiscard]] std::int64_t padded_frames(std::int64_t num_frames, std::int64_t length, std::int64_t overlap);
+
+/// MimicMotion's slices with `anchor = "private"`: slice s > 0 keeps a frame 0 of its own, the latent frame num_frames + s - 1, which is never shown. Slices
+/// then form a chain: neighbours share frames, and two places apart only where the last slice was moved back or the overlap exceeds half the length.
 [[nodiscard]] Slices with_private_anchors(Slices slices, std::int64_t num_frames);
 
 /// Blending weight of each slot: a triangle, min(u, 2 - u) with u = (slot + 1/2) * 2 / length.

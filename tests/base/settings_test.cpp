@@ -76,8 +76,40 @@ TEST(Settings, OverridesWinAndTakeBareTexts) {
 }
 
 TEST(Settings, WhatALaterBuildBringsIsRefused) {
-    EXPECT_THAT(mistakes_of("[model]\nfamily = \"musepose\"\n"), ElementsAre(HasSubstr("not offered by this build")));
     EXPECT_THAT(mistakes_of("[memory]\nnumerics = \"free\"\n"), ElementsAre(HasSubstr("not offered by this build")));
+}
+
+TEST(Settings, DefaultsAreThoseOfTheFamily) {
+    Mistakes mistakes;
+    const auto from_file = parse_settings("[model]\nfamily = \"musepose\"\n[sampling]\nsteps = 30\n", "test.toml", {}, mistakes);
+    EXPECT_EQ(from_file.video.width, 768);
+    EXPECT_EQ(from_file.sampling.steps, 30);
+    EXPECT_EQ(from_file.sampling.guidance[0], 3.5);
+    EXPECT_EQ(from_file.sampling.seed, 99);
+    EXPECT_EQ(from_file.slices.length, 48);
+    EXPECT_EQ(from_file.slices.overlap, 4);
+    EXPECT_EQ(from_file.decode.chunk, 1);
+    EXPECT_EQ(from_file.output.size, OutputSize::pose);
+    const auto overridden = parse_settings("[slices]\noverlap = 6\n", "test.toml", std::vector<std::string>{"model.family=musepose"}, mistakes);
+    EXPECT_EQ(overridden.slices.length, 48);
+    EXPECT_EQ(overridden.slices.overlap, 6);
+    check_settings(from_file, mistakes);
+    EXPECT_THAT(mistakes.texts(), IsEmpty());
+    EXPECT_EQ(to_toml(parse_settings(to_toml(from_file), "printed", {}, mistakes)), to_toml(from_file));
+}
+
+TEST(Settings, KeysOfTheOtherFamilyAreRefused) {
+    EXPECT_THAT(mistakes_of("[slices]\npad = false\n"), ElementsAre(HasSubstr("slices.pad = false: is MusePose's; leave it out")));
+    EXPECT_THAT(mistakes_of("[model]\nfamily = \"musepose\"\n[sampling]\nnoise_aug = 0.1\n"), ElementsAre(HasSubstr("is MimicMotion's")));
+}
+
+TEST(Settings, WindowsLongerThanMusePosesPositionsAreRefused) {
+    EXPECT_THAT(mistakes_of("[model]\nfamily = \"musepose\"\n[slices]\nlength = 129\n"), ElementsAre(HasSubstr("must be at most 128")));
+}
+
+TEST(Settings, StepsOfWhichMusePosesSchedulerMakesOneMoreAreRefused) {
+    EXPECT_THAT(mistakes_of("[model]\nfamily = \"musepose\"\n[sampling]\nsteps = 61\n"), ElementsAre(HasSubstr("try 60")));
+    EXPECT_THAT(mistakes_of("[model]\nfamily = \"musepose\"\n[sampling]\nsteps = 60\n"), IsEmpty());
 }
 
 TEST(Settings, Fp16OnACpuIsRefused) {

@@ -43,6 +43,13 @@ TEST(Safetensors, AnEmptyDictIsAFileWithoutTensors) {
     EXPECT_TRUE(WeightFile::open(folder.file("none.safetensors", safetensors("{}", ""))).tensors().empty());
 }
 
+TEST(Safetensors, AHeaderWhoseLengthBeginsAsAPickleDoesIsNone) {
+    const TemporaryFolder folder;
+    auto header = cat("{", entry("a", "U8", "[1]", "[0,1]"), "}");
+    header.resize(0x280, ' ');  // its length is 80 02 00 ... : the first two bytes of a pickle of protocol 2
+    EXPECT_EQ(WeightFile::open(folder.file("good.safetensors", safetensors(header, "a"))).tensors().size(), 1U);
+}
+
 TEST(Safetensors, WhatIsWrittenIsReadBack) {
     const TemporaryFolder folder;
     const Samples samples;

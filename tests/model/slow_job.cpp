@@ -1,9 +1,10 @@
 #include "model/slow_job.hpp"
 
 #include "base/text.hpp"
-#include "model/mimicmotion/clip.hpp"
+#include "model/mimicmotion/clip_pixels.hpp"
 #include "model/mimicmotion/mimicmotion.hpp"
-#include "model/mimicmotion/vae.hpp"
+#include "model/networks/clip.hpp"
+#include "model/networks/vae.hpp"
 #include "model/pictures.hpp"
 #include "plan/slices.hpp"
 
@@ -75,7 +76,7 @@ class SlowJob {
         VaeEncoder vae(config.vae);
         vae.bind(Weights{*folder_.source(Part::vae, where_.device.torch, where_.dtype)});
         out_["image_latents"] = nchw(vae(where_(picture)));
-        family_->encode(used);
+        family_->encode(wanted_.recorded.at("reference_u8"));
     }
 
     at::Tensor start() {
@@ -149,7 +150,7 @@ class SlowJob {
             parts.push_back(family_->decode(latents.narrow(0, chunk.begin, chunk.size())));
         const auto frames = at::cat(parts);
         out_["frames"] = nchw(frames);
-        out_["frames_u8"] = to_bytes(frames.narrow(0, family_->hidden_frames(), frames.size(0) - family_->hidden_frames()));
+        out_["frames_u8"] = to_bytes(frames.narrow(0, 1, frames.size(0) - 1));  // without the reference
     }
 
     const golden::Case& wanted_;

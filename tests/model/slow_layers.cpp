@@ -1,10 +1,11 @@
 #include "model/slow_layers.hpp"
 
 #include "base/text.hpp"
-#include "model/mimicmotion/clip.hpp"
+#include "model/mimicmotion/clip_pixels.hpp"
 #include "model/mimicmotion/mimicmotion.hpp"
 #include "model/mimicmotion/unet.hpp"
-#include "model/mimicmotion/vae.hpp"
+#include "model/networks/clip.hpp"
+#include "model/networks/vae.hpp"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -125,12 +126,14 @@ Tensors run_unet(const ModelFolder& folder, const Tensors& given, const Chunks& 
     state.silu_embedding = embedding(timestep.item<double>(), {ids[0][0].item<double>(), ids[0][1].item<double>(), ids[0][2].item<double>()});
     state.hidden = where(given.at("in.unet.sample")[0].permute({0, 2, 3, 1}).contiguous());
     state.pose = where(given.at("in.unet.pose_latents").permute({0, 2, 3, 1}).contiguous());
+    state.height = state.hidden.size(1);
+    state.width = state.hidden.size(2);
     const auto context = where(given.at("in.unet.context")[0]);
     out["unet.conv_in"] = nchw(conv2d(state.hidden, take_conv(root / "conv_in", config.in_channels, config.channels.front(), 3)));
 
     for (const auto& unit : make_unet(config)) {
         unit->bind(root);
-        unit->set_context(root, {at::zeros_like(context), context});
+        unit->set_context(root, {.tokens = {at::zeros_like(context), context}});
         const auto before = state.hidden.clone();
         unit->run(state, all_slots(state));
         const auto after = state.hidden.clone();
@@ -172,7 +175,7 @@ void run_vae(const ModelFolder& folder, const Tensors& given, const Where& where
     const Weights root{*source};
     const auto probe = [&](const std::string& name, const at::Tensor& value) { out["vae." + name] = nchw(value).clone(); };
 
-    TemporalDecoder decoder(config);
+    VaeDecoder decoder(config, VaeDecoder::Kind::temporal);
     decoder.bind(root);
     const auto frames = decoder(where(given.at("in.vae.decode.latents").permute({0, 2, 3, 1}).contiguous()), probe);
     out["vae.decode.out"] = nchw(frames);

@@ -1,6 +1,7 @@
 #pragma once
 #include "device/device.hpp"
 #include "model/mimicmotion/model_folder.hpp"
+#include "model/musepose/model_folder.hpp"
 
 #include <ATen/core/Tensor.h>
 #include <nlohmann/json.hpp>
@@ -20,6 +21,7 @@ using Tensors = std::map<std::string, at::Tensor>;
 
 /// The family's folder in $WEFT_GOLDEN (the full data), or in tests/golden (the part of it that a bare clone has).
 [[nodiscard]] std::filesystem::path mimicmotion();
+[[nodiscard]] std::filesystem::path musepose();
 
 /// Pictures, weights and models that lie beside the full data; only tests labelled `golden` may ask.
 [[nodiscard]] std::filesystem::path beside_full_data(const std::string& name);
@@ -28,14 +30,16 @@ using Tensors = std::map<std::string, at::Tensor>;
 [[nodiscard]] Tensors read_tensors(const std::filesystem::path& file);
 
 struct Case {
+    FamilyName family;
     std::string name;
     nlohmann::json facts;  ///< case.json
     Tensors recorded;
 };
-[[nodiscard]] Case read_case(const std::string& name);
+[[nodiscard]] Case read_case(const std::string& name, FamilyName family = FamilyName::mimicmotion);
 
 /// The tiny model with random weights that all cases but pose-net-real were made with. Throws where it does not open.
 [[nodiscard]] model::mimicmotion::ModelFolder tiny_model();
+[[nodiscard]] model::musepose::ModelFolder tiny_musepose();
 
 /// Where a case is computed, and in which type the networks run. Cases were recorded in fp32.
 struct Where {

@@ -101,6 +101,12 @@ Conv2d take_conv(const Weights& weights, std::int64_t in, std::int64_t out, std:
     return {channels_last(weights.take("weight", {out, in, kernel, kernel})), weights.take("bias", {out}), stride, padding, padding};
 }
 
+Linear take_pointwise(const Weights& weights, std::int64_t in, std::int64_t out, Pointwise form) {
+    if (form == Pointwise::linear) return take_linear(weights, in, out);
+    const auto conv = take_conv(weights, in, out, 1, 1, 0);
+    return {conv.weight.view({out, in}), conv.bias};
+}
+
 Conv2d take_temporal_conv(const Weights& weights, std::int64_t in, std::int64_t out) {
     return {channels_last(weights.take("weight", {out, in, 3, 1, 1}).squeeze(-1)), weights.take("bias", {out}), 1, 1, 0};
 }
@@ -144,6 +150,11 @@ at::Tensor upsample_twice(const at::Tensor& x) {
     return x.view({n, h, 1, w, 1, c}).expand({n, h, 2, w, 2, c}).reshape({n, 2 * h, 2 * w, c});
 }
 
+at::Tensor upsample_nearest(const at::Tensor& x, std::int64_t height, std::int64_t width) {
+    if (height == 2 * x.size(1) && width == 2 * x.size(2)) return upsample_twice(x);
+    return as_nhwc(at::upsample_nearest2d(as_nchw(x), {height, width}));
+}
+
 SelfAttention take_self_attention(const Weights& weights, std::int64_t channels, std::int64_t heads, Bias qkv_bias) {
     return {take_stacked(weights, {"to_q", "to_k", "to_v"}, channels, channels, qkv_bias), take_linear(weights / "to_out.0", channels, channels), heads};
 }
@@ -154,6 +165,18 @@ at::Tensor attend_tokens(const at::Tensor& x, const SelfAttention& attention) {
     const auto channels = x.size(2);
     const auto qkv = linear(x, attention.qkv).view({n, tokens, 3, attention.heads, channels / attention.heads}).permute({2, 0, 3, 1, 4});
     const auto result = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]);
+    return result.transpose(1, 2).reshape({n, tokens, channels});
+}
+
+at::Tensor attend_tokens_and(const at::Tensor& x, const at::Tensor& others, const SelfAttention& attention) {
+    const auto n = x.size(0);
+    const auto tokens = x.size(1);
+    const auto channels = x.size(2);
+    const auto heads = attention.heads;
+    const auto own = linear(x, attention.qkv).view({n, tokens, 3, heads, channels / heads});
+    const auto more = others.view({1, others.size(0), 2, heads, channels / heads}).expand({n, -1, -1, -1, -1});
+    const auto keys_values = at::cat({own.narrow(2, 1, 2), more}, 1).permute({2, 0, 3, 1, 4});  // [2, n, heads, tokens + tokens', channels / heads]
+    const auto result = at::scaled_dot_product_attention(own.select(2, 0).transpose(1, 2), keys_values[0], keys_values[1]);
     return result.transpose(1, 2).reshape({n, tokens, channels});
 }
 
@@ -224,8 +247,7 @@ Resnet take_resnet(const Weights& weights, std::int64_t in, std::int64_t out, st
     block.norm2 = take_group_norm(weights / "norm2", out, eps);
     block.conv2 = take_conv(weights / "conv2", out, out, 3);
     if (in != out) {
-        const auto shortcut = take_conv(weights / "conv_shortcut", in, out, 1, 1, 0);
-        block.shortcut = Linear{shortcut.weight.view({out, in}), shortcut.bias};
+        block.shortcut = take_pointwise(weights / "conv_shortcut", in, out, Pointwise::convolution);
     }
     return block;
 }

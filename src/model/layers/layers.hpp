@@ -55,6 +55,8 @@ struct Conv2d {
 };
 [[nodiscard]] Conv2d take_conv(const Weights& weights, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride = 1,
                                std::int64_t padding = 1);
+enum class Pointwise { linear, convolution };  ///< how a map of each pixel is published: [out, in] or [out, in, 1, 1]
+[[nodiscard]] Linear take_pointwise(const Weights& weights, std::int64_t in, std::int64_t out, Pointwise form);
 /// Kernel 3 over frames, published as [out, in, 3, 1, 1].
 [[nodiscard]] Conv2d take_temporal_conv(const Weights& weights, std::int64_t in, std::int64_t out);
 /// x [frames, height, width, in] -> [frames, height', width', out]. `bias`: in place of the layer's own, where given.
@@ -65,6 +67,8 @@ struct Conv2d {
 [[nodiscard]] at::Tensor temporal_conv(const at::Tensor& x, const Conv2d& conv, const std::optional<at::Tensor>& bias = std::nullopt);
 /// Nearest neighbour, twice as high and wide.
 [[nodiscard]] at::Tensor upsample_twice(const at::Tensor& x);
+/// Nearest neighbour to any size, as torch's interpolate takes them: row floor(y * h / height), in fp32.
+[[nodiscard]] at::Tensor upsample_nearest(const at::Tensor& x, std::int64_t height, std::int64_t width);
 
 /// Self-attention with one product for query, key and value.
 struct SelfAttention {
@@ -75,6 +79,8 @@ struct SelfAttention {
 [[nodiscard]] SelfAttention take_self_attention(const Weights& weights, std::int64_t channels, std::int64_t heads, Bias qkv_bias = Bias::without);
 /// x [n, tokens, channels]: every token attends to all tokens of its row. Result before `out`.
 [[nodiscard]] at::Tensor attend_tokens(const at::Tensor& x, const SelfAttention& attention);
+/// The same, and to others' tokens, the same for all rows, behind its own: `others` [tokens', 2 * channels] are their keys and values.
+[[nodiscard]] at::Tensor attend_tokens_and(const at::Tensor& x, const at::Tensor& others, const SelfAttention& attention);
 /// x [frames, pixels, channels]: every pixel attends to itself in all frames. Result before `out`, [frames, pixels, channels].
 [[nodiscard]] at::Tensor attend_frames(const at::Tensor& x, const SelfAttention& attention);
 

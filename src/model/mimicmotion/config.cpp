@@ -2,8 +2,7 @@
 
 #include "base/file.hpp"
 #include "base/text.hpp"
-
-#include <nlohmann/json.hpp>
+#include "model/networks/config_reader.hpp"
 
 #include <algorithm>
 
@@ -12,102 +11,9 @@ namespace weft::model::mimicmotion {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
-
-/// One config file; asks for its values and notes what does not fit.
-class Reader {
-  public:
-    Reader(const fs::path& path, Mistakes& mistakes) : path_{path}, mistakes_{mistakes} {
-        json_ = Json::object();
-        if (!fs::exists(path)) return;  // find_files has named it
-        try {
-            json_ = Json::parse(read_text(path));
-            if (!json_.is_object()) mistakes_.add(cat(path_.string(), ": must hold a JSON object"));
-        } catch (const Json::exception& error) {
-            mistakes_.add(cat(path_.string(), ": not JSON: ", error.what()));
-        } catch (const Error& error) {
-            mistakes_.add(error.what());
-        }
-        if (!json_.is_object()) json_ = Json::object();
-    }
-
-    void whole(const char* key, std::int64_t& value, std::int64_t least = 1) {
-        if (!json_.contains(key)) return;
-        const auto& found = json_[key];
-        if (found.is_number_integer() && found.get<std::int64_t>() >= least && found.get<std::int64_t>() <= 1 << 20)
-            value = found.get<std::int64_t>();
-        else
-            wrong(key, cat("must be a whole number from ", least, " to ", 1 << 20));
-    }
-
-    void real(const char* key, double& value) {
-        if (!json_.contains(key)) return;
-        if (json_[key].is_number() && json_[key].get<double>() > 0)
-            value = json_[key].get<double>();
-        else
-            wrong(key, "must be a number above 0");
-    }
-
-    void reals(const char* key, std::vector<double>& value, std::size_t count) {
-        if (!json_.contains(key)) return;
-        const auto& found = json_[key];
-        if (!found.is_array() || found.size() != count || !std::all_of(found.begin(), found.end(), [](const Json& one) { return one.is_number(); }))
-            return wrong(key, cat("must be a list of ", count, " numbers"));
-        value = found.get<std::vector<double>>();
-    }
-
-    /// A list of whole numbers, or one number for all `count` levels.
-    void levels(const char* key, std::vector<std::int64_t>& value, std::size_t count, std::int64_t most = 65536) {
-        value.resize(count, value.empty() ? 1 : value.back());
-        if (!json_.contains(key)) return;
-        const auto& found = json_[key];
-        const auto good = [most](const Json& one) { return one.is_number_integer() && one.get<std::int64_t>() >= 1 && one.get<std::int64_t>() <= most; };
-        if (good(found))
-            value.assign(count, found.get<std::int64_t>());
-        else if (found.is_array() && found.size() == count && std::all_of(found.begin(), found.end(), good))
-            value = found.get<std::vector<std::int64_t>>();
-        else
-            wrong(key, cat("must be a whole number from 1 to ", most, " or a list of ", count, " of them"));
-    }
-
-    [[nodiscard]] std::size_t length(const char* key, std::size_t otherwise) const {
-        return json_.contains(key) && json_[key].is_array() ? json_[key].size() : otherwise;
-    }
-
-    /// Each of `count` block names must be `with` or `without`; `value` says which.
-    void blocks(const char* key, std::vector<bool>& value, std::size_t count, const char* with, const char* without) {
-        value.resize(count, !value.empty() && value.back());
-        if (!json_.contains(key)) return;
-        const auto& found = json_[key];
-        if (!found.is_array() || found.size() != count) return wrong(key, cat("must be a list of ", count, " block names"));
-        for (std::size_t i = 0; i < count; ++i) {
-            if (found[i] != with && found[i] != without) return wrong(key, cat("may hold ", with, " and ", without));
-            value[i] = found[i] == with;
-        }
-    }
-
-    template <class Value>
-    void must_be(const char* key, const Value& wanted) {
-        if (json_.contains(key) && json_[key] != wanted) wrong(key, cat("must be ", Json(wanted).dump(), ", the only one that MimicMotion's classes use"));
-    }
-
-    void wrong(const char* key, const std::string& allowed) {
-        mistakes_.add(cat(path_.string(), ": ", key), json_.contains(key) ? json_[key].dump() : "absent", allowed);
-    }
-
-  private:
-    fs::path path_;
-    Mistakes& mistakes_;
-    Json json_;
-};
-
-void must_divide(Reader& reader, const char* key, const std::vector<std::int64_t>& channels, std::int64_t divisor, const char* why) {
-    for (const auto one : channels)
-        if (one % divisor != 0) return reader.wrong(key, cat("every width must be a multiple of ", divisor, " (", why, ")"));
-}
 
 UNetConfig read_unet(const fs::path& path, Mistakes& mistakes) {
-    Reader reader(path, mistakes);
+    ConfigReader reader(path, mistakes);
     UNetConfig unet;
     const auto levels = std::clamp<std::size_t>(reader.length("block_out_channels", 4), 1, 8);
     reader.levels("block_out_channels", unet.channels, levels);
@@ -121,7 +27,7 @@ UNetConfig read_unet(const fs::path& path, Mistakes& mistakes) {
     reader.whole("cross_attention_dim", unet.cross_attention_dim);
     reader.whole("addition_time_embed_dim", unet.addition_time_embed_dim, 2);
     reader.whole("projection_class_embeddings_input_dim", unet.projection_input_dim);
-    must_divide(reader, "block_out_channels", unet.channels, 32, "group norms have 32 groups");
+    reader.must_divide("block_out_channels", unet.channels, 32, "group norms have 32 groups");
     if (unet.projection_input_dim != 3 * unet.addition_time_embed_dim)
         reader.wrong("projection_class_embeddings_input_dim", cat("must be 3 * addition_time_embed_dim = ", 3 * unet.addition_time_embed_dim));
     if (unet.in_channels != 2 * unet.out_channels) reader.wrong("in_channels", cat("must be 2 * out_channels = ", 2 * unet.out_channels));
@@ -130,41 +36,8 @@ UNetConfig read_unet(const fs::path& path, Mistakes& mistakes) {
     return unet;
 }
 
-VaeConfig read_vae(const fs::path& path, Mistakes& mistakes) {
-    Reader reader(path, mistakes);
-    VaeConfig vae;
-    const auto levels = std::clamp<std::size_t>(reader.length("block_out_channels", 4), 1, 8);
-    reader.levels("block_out_channels", vae.channels, levels);
-    reader.whole("layers_per_block", vae.layers);
-    reader.whole("latent_channels", vae.latent_channels);
-    reader.real("scaling_factor", vae.scaling_factor);
-    reader.must_be("in_channels", 3);
-    reader.must_be("out_channels", 3);
-    must_divide(reader, "block_out_channels", vae.channels, 32, "group norms have 32 groups");
-    if (levels != 4) reader.wrong("block_out_channels", "must have four levels: weft's latents are an eighth of the picture, as PoseNet's features are");
-    return vae;
-}
-
-ClipConfig read_clip(const fs::path& path, Mistakes& mistakes) {
-    Reader reader(path, mistakes);
-    ClipConfig clip;
-    reader.whole("hidden_size", clip.hidden);
-    reader.whole("intermediate_size", clip.intermediate);
-    reader.whole("num_hidden_layers", clip.layers);
-    reader.whole("num_attention_heads", clip.heads);
-    reader.whole("patch_size", clip.patch);
-    reader.whole("image_size", clip.image);
-    reader.whole("projection_dim", clip.projection);
-    reader.real("layer_norm_eps", clip.eps);
-    reader.must_be("hidden_act", "gelu");
-    reader.must_be("num_channels", 3);
-    if (clip.hidden % clip.heads != 0) reader.wrong("num_attention_heads", "must divide hidden_size");
-    if (clip.image % clip.patch != 0) reader.wrong("patch_size", "must divide image_size");
-    return clip;
-}
-
 SchedulerConfig read_scheduler(const fs::path& path, Mistakes& mistakes) {
-    Reader reader(path, mistakes);
+    ConfigReader reader(path, mistakes);
     SchedulerConfig scheduler;
     reader.real("sigma_min", scheduler.sigma_min);
     reader.real("sigma_max", scheduler.sigma_max);
@@ -178,7 +51,7 @@ SchedulerConfig read_scheduler(const fs::path& path, Mistakes& mistakes) {
 PreprocessorConfig read_preprocessor(const fs::path& path, Mistakes& mistakes) {
     PreprocessorConfig preprocessor;
     if (!fs::exists(path)) return preprocessor;  // the values are CLIP's and the same everywhere
-    Reader reader(path, mistakes);
+    ConfigReader reader(path, mistakes);
     reader.reals("image_mean", preprocessor.mean, 3);
     reader.reals("image_std", preprocessor.deviation, 3);
     return preprocessor;
@@ -244,7 +117,7 @@ Config read_config(const Files& files, Mistakes& mistakes) {
     if (files.base.empty()) return config;
     config.unet = read_unet(files.base / "unet" / "config.json", mistakes);
     config.vae = read_vae(files.base / "vae" / "config.json", mistakes);
-    config.clip = read_clip(files.base / "image_encoder" / "config.json", mistakes);
+    config.clip = read_clip(files.base / "image_encoder" / "config.json", config.clip, mistakes);
     config.scheduler = read_scheduler(files.base / "scheduler" / "scheduler_config.json", mistakes);
     config.preprocessor = read_preprocessor(files.base / "feature_extractor" / "preprocessor_config.json", mistakes);
     if (mistakes.empty() && config.unet.out_channels != config.vae.latent_channels)

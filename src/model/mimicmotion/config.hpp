@@ -1,5 +1,7 @@
 #pragma once
 #include "base/error.hpp"
+#include "model/networks/clip.hpp"
+#include "model/networks/vae.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -22,26 +24,6 @@ struct UNetConfig {
     std::int64_t projection_input_dim = 768;
 
     [[nodiscard]] std::int64_t embedding_dim() const { return 4 * channels.front(); }
-};
-
-/// vae/config.json
-struct VaeConfig {
-    std::vector<std::int64_t> channels{128, 256, 512, 512};
-    std::int64_t layers = 2;
-    std::int64_t latent_channels = 4;
-    double scaling_factor = 0.18215;
-};
-
-/// image_encoder/config.json
-struct ClipConfig {
-    std::int64_t hidden = 1280;
-    std::int64_t intermediate = 5120;
-    std::int64_t layers = 32;
-    std::int64_t heads = 16;
-    std::int64_t patch = 14;
-    std::int64_t image = 224;
-    std::int64_t projection = 1024;
-    double eps = 1e-5;
 };
 
 /// feature_extractor/preprocessor_config.json

@@ -3,23 +3,21 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "device/meter.hpp"
-#include "model/mimicmotion/clip.hpp"
+#include "model/mimicmotion/clip_pixels.hpp"
 #include "model/mimicmotion/pose_net.hpp"
 #include "model/mimicmotion/unet.hpp"
-#include "model/mimicmotion/vae.hpp"
+#include "model/networks/pose_features.hpp"
+#include "model/networks/vae.hpp"
+#include "model/pictures.hpp"
 
 #include <ATen/CPUGeneratorImpl.h>
 
 #include <algorithm>
-#include <map>
 #include <optional>
 
 namespace weft::model::mimicmotion {
 
 namespace {
-
-constexpr std::int64_t pose_chunk = 8;                             // frames that PoseNet takes at a time
-constexpr std::int64_t pose_cache_bytes = std::int64_t{64} << 20;  // features kept over steps; beyond that they are made again for each pass
 
 class MimicMotion final : public Family {
   public:
@@ -38,7 +36,7 @@ class MimicMotion final : public Family {
           units_{make_unet(folder.config().unet)},
           embedding_{folder.config().unet} {}
 
-    void encode(const at::Tensor& reference) override;
+    void encode(const at::Tensor& picture) override;
     at::Tensor initial_latents(const std::vector<std::int64_t>& frames) override;
     void load_denoiser(const std::vector<bool>& wanted) override;
     void drop_denoiser() override;
@@ -54,11 +52,9 @@ class MimicMotion final : public Family {
     void load_decoder() override;
     void drop_decoder() override { decoder_.reset(); }
     at::Tensor decode(const at::Tensor& latents) override;
-    std::int64_t hidden_frames() const override { return 1; }
 
   private:
     [[nodiscard]] at::Tensor on_device(const at::Tensor& x) const { return x.to(device_, settings_.dtype); }
-    [[nodiscard]] at::Tensor pose_features(const plan::Pass& pass, const std::vector<std::int64_t>& frames);
 
     const ModelFolder& folder_;
     ClipSettings settings_;
@@ -73,13 +69,13 @@ class MimicMotion final : public Family {
     Units units_;
     UNetEmbedding embedding_;
     std::optional<PoseNet> pose_net_;
-    std::map<std::int64_t, at::Tensor> pose_cache_;  ///< slice -> features; bounded by pose_cache_bytes
-    std::int64_t pose_cached_ = 0;
-    std::optional<TemporalDecoder> decoder_;
+    PoseFeatures pose_features_;
+    std::optional<VaeDecoder> decoder_;
 };
 
-void MimicMotion::encode(const at::Tensor& reference) {
+void MimicMotion::encode(const at::Tensor& picture) {
     const auto& config = folder_.config();
+    const auto reference = truncated_round_trip(cover_bilinear(picture, settings_.height, settings_.width));
     {
         const auto source = folder_.source(Part::image_encoder, device_, settings_.dtype);
         ClipEncoder encoder(config.clip);
@@ -97,8 +93,10 @@ void MimicMotion::encode(const at::Tensor& reference) {
 at::Tensor MimicMotion::initial_latents(const std::vector<std::int64_t>& frames) {
     const auto noise = draw_noise(settings_, folder_.config().vae.latent_channels).latents * static_cast<double>(sampler_.init_noise_sigma());
     const OwnedBy owner(Owner::latents);
-    const auto slots = at::tensor(frames, at::TensorOptions{}.dtype(c10::kLong)).remainder(settings_.slice_length);
-    return noise.index_select(0, slots).to(device_);
+    std::vector<std::int64_t> slots;
+    for (const auto frame : frames)
+        slots.push_back(frame < settings_.num_frames ? frame % settings_.slice_length : 0);  // behind the clip stand private anchors
+    return noise.index_select(0, at::tensor(slots, at::TensorOptions{}.dtype(c10::kLong))).to(device_);
 }
 
 void MimicMotion::load_denoiser(const std::vector<bool>& wanted) {
@@ -108,7 +106,7 @@ void MimicMotion::load_denoiser(const std::vector<bool>& wanted) {
     const auto source = folder_.source(Part::unet, device_, settings_.dtype);
     const Weights root{*source};
     embedding_.bind(root);
-    const std::array<at::Tensor, num_branches> context{at::zeros_like(image_embedding_), image_embedding_};
+    const Context context{.tokens = {at::zeros_like(image_embedding_), image_embedding_}};
     for (std::size_t unit = 0; unit < units_.size(); ++unit) {
         if (!wanted[unit]) continue;
         units_[unit]->bind(root);
@@ -124,32 +122,15 @@ void MimicMotion::drop_denoiser() {
     units_ = make_unet(folder_.config().unet);
     embedding_ = UNetEmbedding{folder_.config().unet};
     pose_net_.reset();
-    pose_cache_.clear();
-    pose_cached_ = 0;
-}
-
-at::Tensor MimicMotion::pose_features(const plan::Pass& pass, const std::vector<std::int64_t>& frames) {
-    if (const auto found = pose_cache_.find(pass.slice); found != pose_cache_.end()) return found->second;
-    std::vector<at::Tensor> parts;
-    for (std::size_t first = 0; first < frames.size(); first += pose_chunk) {
-        const std::vector<std::int64_t> some(frames.begin() + static_cast<std::ptrdiff_t>(first),
-                                             frames.begin() + static_cast<std::ptrdiff_t>(std::min(first + pose_chunk, frames.size())));
-        parts.push_back((*pose_net_)((maps_(some).to(device_).to(c10::kFloat) / 127.5 - 1.0).to(settings_.dtype)));
-    }
-    const OwnedBy owner(Owner::conditioning);
-    const auto features = at::cat(parts);
-    const auto bytes = static_cast<std::int64_t>(features.nbytes());
-    if (pose_cached_ + bytes <= pose_cache_bytes) {
-        pose_cache_.emplace(pass.slice, features);
-        pose_cached_ += bytes;
-    }
-    return features;
+    pose_features_.clear();
 }
 
 PassState MimicMotion::resume(const plan::Pass& pass) {
     const OwnedBy owner(Owner::activations);
     PassState state;
     state.branch = pass.branch;
+    state.height = settings_.height / 8;
+    state.width = settings_.width / 8;
     state.chunks = settings_.chunks;
     // The model is told fps - 1, as published.
     state.silu_embedding =
@@ -165,7 +146,10 @@ PassState MimicMotion::begin(const plan::Pass& pass, const at::Tensor& latents, 
     const bool conditional = pass.branch == Branch::conditional;
     const auto picture = conditional ? image_latents_.expand(noisy.sizes()) : at::zeros_like(image_latents_).expand(noisy.sizes());
     state.hidden = at::cat({noisy.contiguous(), picture}, -1);
-    if (conditional) state.pose = pose_features(pass, frames);
+    if (conditional)
+        state.pose = pose_features_.of(pass.slice, frames, [this](const std::vector<std::int64_t>& some) {
+            return (*pose_net_)((maps_(some).to(device_).to(c10::kFloat) / 127.5 - 1.0).to(settings_.dtype));
+        });
     return state;
 }
 
@@ -177,7 +161,7 @@ at::Tensor MimicMotion::finish(PassState& state) {
 
 void MimicMotion::load_decoder() {
     const auto source = folder_.source(Part::vae, device_, settings_.decode_dtype);
-    decoder_.emplace(folder_.config().vae);
+    decoder_.emplace(folder_.config().vae, VaeDecoder::Kind::temporal);
     decoder_->bind(Weights{*source});
 }
 

@@ -3,10 +3,10 @@
 #include "base/digest.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
-#include "model/mimicmotion/clip.hpp"
 #include "model/mimicmotion/pose_net.hpp"
 #include "model/mimicmotion/unet.hpp"
-#include "model/mimicmotion/vae.hpp"
+#include "model/networks/clip.hpp"
+#include "model/networks/vae.hpp"
 
 namespace weft::model::mimicmotion {
 
@@ -33,7 +33,7 @@ std::vector<KeySpec> keys_of(Part part, const Config& config) {
         case Part::pose_net: PoseNet(config.unet.channels.front()).bind(root); break;
         case Part::vae: {
             VaeEncoder(config.vae).bind(root);
-            TemporalDecoder(config.vae).bind(root);
+            VaeDecoder(config.vae, VaeDecoder::Kind::temporal).bind(root);
             break;
         }
         case Part::image_encoder: ClipEncoder(config.clip).bind(root); break;
@@ -53,11 +53,15 @@ std::shared_ptr<const io::WeightFile> open_file(const std::filesystem::path& pat
 }
 }  // namespace
 
-ModelFolder ModelFolder::open(const std::filesystem::path& folder, Mistakes& mistakes) {
+ModelFolder ModelFolder::open(const std::filesystem::path& folder, Mistakes& mistakes, bool weights) {
     ModelFolder made;
     Mistakes own;
-    made.files_ = find_files(folder, /*weights=*/true, own);
+    made.files_ = find_files(folder, weights, own);
     made.config_ = read_config(made.files_, own);
+    if (!weights) {
+        for (const auto& text : own.texts()) mistakes.add(text);
+        return made;
+    }
     made.pth_ = open_file(made.files_.pth, own);
     made.vae_ = open_file(made.files_.vae, own);
     made.encoder_ = open_file(made.files_.encoder, own);

@@ -24,7 +24,7 @@ inline constexpr std::array all_parts{Part::unet, Part::pose_net, Part::vae, Par
 class ModelFolder {
   public:
     /// Everything wrong with folder, configs, files and keys goes to `mistakes`; then the folder must not be used.
-    [[nodiscard]] static ModelFolder open(const std::filesystem::path& folder, Mistakes& mistakes);
+    [[nodiscard]] static ModelFolder open(const std::filesystem::path& folder, Mistakes& mistakes, bool weights = true);
 
     /// The architecture of `config` with seeded noise for weights.
     [[nodiscard]] static ModelFolder random(const Config& config, std::uint64_t seed = 0);

@@ -1,8 +1,11 @@
-#include "model/mimicmotion/vae.hpp"
+#include "model/networks/vae.hpp"
 
 #include "base/text.hpp"
+#include "model/networks/config_reader.hpp"
 
-namespace weft::model::mimicmotion {
+#include <algorithm>
+
+namespace weft::model {
 
 namespace {
 constexpr double eps = 1e-6;
@@ -13,6 +16,22 @@ void see(const VaeProbe& probe, const std::string& name, const at::Tensor& value
     if (probe) probe(name, value);
 }
 }  // namespace
+
+VaeConfig read_vae(const std::filesystem::path& path, Mistakes& mistakes) {
+    ConfigReader reader(path, mistakes);
+    VaeConfig vae;
+    const auto levels = std::clamp<std::size_t>(reader.length("block_out_channels", 4), 1, 8);
+    reader.levels("block_out_channels", vae.channels, levels);
+    reader.whole("layers_per_block", vae.layers);
+    reader.whole("latent_channels", vae.latent_channels);
+    reader.real("scaling_factor", vae.scaling_factor);
+    reader.must_be("in_channels", 3);
+    reader.must_be("out_channels", 3);
+    reader.must_divide("block_out_channels", vae.channels, 32, "group norms have 32 groups");
+    if (levels != 4)
+        reader.wrong("block_out_channels", "must have four levels: weft's latents are an eighth of the picture, as the pose network's features are");
+    return vae;
+}
 
 VaeAttention take_vae_attention(const Weights& weights, std::int64_t channels) {
     return {take_group_norm(weights / "group_norm", channels, eps), take_self_attention(weights, channels, 1, Bias::with)};
@@ -79,8 +98,12 @@ at::Tensor VaeEncoder::operator()(const at::Tensor& x) const {
     return moments(x).narrow(-1, 0, config_.latent_channels).contiguous();
 }
 
-TemporalDecoder::Block TemporalDecoder::take_block(const Weights& weights, std::int64_t in, std::int64_t out) {
+VaeDecoder::Block VaeDecoder::take_block(const Weights& weights, std::int64_t in, std::int64_t out) const {
     Block block;
+    if (kind_ == Kind::frames) {
+        block.spatial = take_resnet(weights, in, out, 0, eps);
+        return block;
+    }
     block.spatial = take_resnet(weights / "spatial_res_block", in, out, 0, eps);
     block.temporal = take_temporal_resnet(weights / "temporal_res_block", out, 0, temporal_eps);
     const auto mix = (weights / "time_mixer").take("mix_factor", {1});
@@ -88,19 +111,21 @@ TemporalDecoder::Block TemporalDecoder::take_block(const Weights& weights, std::
     return block;
 }
 
-at::Tensor TemporalDecoder::run_block(const at::Tensor& x, const Block& block) {
+at::Tensor VaeDecoder::run_block(const at::Tensor& x, const Block& block) {
     auto y = resnet(x, block.spatial, no_embedding);
-    add_temporal_resnet(y, block.temporal, no_embedding, block.temporal_share);
+    if (block.temporal) add_temporal_resnet(y, *block.temporal, no_embedding, block.temporal_share);
     return y;
 }
 
-void TemporalDecoder::bind(const Weights& source) {
+void VaeDecoder::bind(const Weights& source) {
     const auto decoder = source / "decoder";
     const auto& widths = config_.channels;
     const auto inner = widths.back();
+    if (kind_ == Kind::frames) quant_ = take_conv(source / "post_quant_conv", config_.latent_channels, config_.latent_channels, 1, 1, 0);
     conv_in_ = take_conv(decoder / "conv_in", config_.latent_channels, inner, 3);
     mid_.clear();
-    for (std::int64_t j = 0; j < config_.layers; ++j) mid_.push_back(take_block(decoder / cat("mid_block.resnets.", j), inner, inner));
+    const auto mid_layers = kind_ == Kind::frames ? 2 : config_.layers;
+    for (std::int64_t j = 0; j < mid_layers; ++j) mid_.push_back(take_block(decoder / cat("mid_block.resnets.", j), inner, inner));
     attention_ = take_vae_attention(decoder / "mid_block.attentions.0", inner);
     levels_.clear();
     auto in = inner;
@@ -115,11 +140,13 @@ void TemporalDecoder::bind(const Weights& source) {
     }
     norm_out_ = take_group_norm(decoder / "conv_norm_out", in, eps);
     conv_out_ = take_conv(decoder / "conv_out", in, 3, 3);
-    time_conv_out_ = take_temporal_conv(decoder / "time_conv_out", 3, 3);
+    if (kind_ == Kind::temporal) time_conv_out_ = take_temporal_conv(decoder / "time_conv_out", 3, 3);
 }
 
-at::Tensor TemporalDecoder::operator()(const at::Tensor& latents, const VaeProbe& probe) const {
-    auto x = conv2d(latents, conv_in_);
+at::Tensor VaeDecoder::operator()(const at::Tensor& latents, const VaeProbe& probe) const {
+    auto x = quant_ ? conv2d(latents, *quant_) : latents;
+    if (quant_) see(probe, "post_quant_conv", x);
+    x = conv2d(x, conv_in_);
     see(probe, "decoder.conv_in", x);
     x = run_block(x, mid_.front());
     see(probe, "decoder.mid_block.resnets.0", x);
@@ -145,7 +172,7 @@ at::Tensor TemporalDecoder::operator()(const at::Tensor& latents, const VaeProbe
     at::silu_(x);
     x = conv2d(x, conv_out_);
     see(probe, "decoder.conv_out", x);
-    return temporal_conv(x, time_conv_out_);
+    return time_conv_out_ ? temporal_conv(x, *time_conv_out_) : x;
 }
 
-}  // namespace weft::model::mimicmotion
+}  // namespace weft::model

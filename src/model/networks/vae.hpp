@@ -1,11 +1,24 @@
 #pragma once
+#include "base/error.hpp"
 #include "model/layers/layers.hpp"
-#include "model/mimicmotion/config.hpp"
 
+#include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <optional>
+#include <string>
+#include <vector>
 
-namespace weft::model::mimicmotion {
+namespace weft::model {
+
+/// vae/config.json
+struct VaeConfig {
+    std::vector<std::int64_t> channels{128, 256, 512, 512};
+    std::int64_t layers = 2;
+    std::int64_t latent_channels = 4;
+    double scaling_factor = 0.18215;
+};
+[[nodiscard]] VaeConfig read_vae(const std::filesystem::path& path, Mistakes& mistakes);
 
 /// Called with a published module name and its result [frames, height, width, channels], for tests.
 using VaeProbe = std::function<void(const std::string&, const at::Tensor&)>;
@@ -43,10 +56,14 @@ class VaeEncoder {
     GroupNorm norm_out_;
 };
 
-/// Latents to frames, a chunk at a time: temporal norms and convolutions see the frames of the chunk, so its borders are part of the function.
-class TemporalDecoder {
+/// Latents to frames.
+class VaeDecoder {
   public:
-    explicit TemporalDecoder(const VaeConfig& config) : config_{config} {}
+    enum class Kind {
+        frames,    ///< AutoencoderKL: each frame by itself, with a convolution on the latents first (models/musepose.md section 5)
+        temporal,  ///< AutoencoderKLTemporalDecoder: norms and convolutions over the frames of a chunk, whose borders are part of the function
+    };
+    VaeDecoder(const VaeConfig& config, Kind kind) : config_{config}, kind_{kind} {}
     void bind(const Weights& source);
 
     /// latents [frames, h, w, latents], already divided by the scaling factor -> [frames, 8 h, 8 w, 3], about [-1, 1].
@@ -54,22 +71,26 @@ class TemporalDecoder {
 
   private:
     struct Block {
-        Resnet spatial, temporal;
+        Resnet spatial;
+        std::optional<Resnet> temporal;
         double temporal_share = 0;
     };
     struct Level {
         std::vector<Block> blocks;
         std::optional<Conv2d> up;
     };
-    [[nodiscard]] static Block take_block(const Weights& weights, std::int64_t in, std::int64_t out);
+    [[nodiscard]] Block take_block(const Weights& weights, std::int64_t in, std::int64_t out) const;
     [[nodiscard]] static at::Tensor run_block(const at::Tensor& x, const Block& block);
 
     VaeConfig config_;
-    Conv2d conv_in_, conv_out_, time_conv_out_;
+    Kind kind_;
+    std::optional<Conv2d> quant_;  ///< of frames
+    Conv2d conv_in_, conv_out_;
+    std::optional<Conv2d> time_conv_out_;  ///< temporal
     std::vector<Block> mid_;
     VaeAttention attention_;
     std::vector<Level> levels_;
     GroupNorm norm_out_;
 };
 
-}  // namespace weft::model::mimicmotion
+}  // namespace weft::model

@@ -1,10 +1,29 @@
-#include "model/mimicmotion/clip.hpp"
+#include "model/networks/clip.hpp"
 
 #include "base/text.hpp"
+#include "model/networks/config_reader.hpp"
 
 #include <algorithm>
 
-namespace weft::model::mimicmotion {
+namespace weft::model {
+
+ClipConfig read_clip(const std::filesystem::path& path, const ClipConfig& published, Mistakes& mistakes) {
+    auto reader = ConfigReader(path, mistakes).inside("vision_config");
+    auto clip = published;
+    reader.whole("hidden_size", clip.hidden);
+    reader.whole("intermediate_size", clip.intermediate);
+    reader.whole("num_hidden_layers", clip.layers);
+    reader.whole("num_attention_heads", clip.heads);
+    reader.whole("patch_size", clip.patch);
+    reader.whole("image_size", clip.image);
+    reader.whole("projection_dim", clip.projection);
+    reader.real("layer_norm_eps", clip.eps);
+    reader.must_be("hidden_act", clip.gelu == Gelu::quick ? "quick_gelu" : "gelu");
+    reader.must_be("num_channels", 3);
+    if (clip.hidden % clip.heads != 0) reader.wrong("num_attention_heads", "must divide hidden_size");
+    if (clip.image % clip.patch != 0) reader.wrong("patch_size", "must divide image_size");
+    return clip;
+}
 
 void ClipEncoder::bind(const Weights& source) {
     const auto c = config_.hidden;
@@ -45,7 +64,10 @@ at::Tensor ClipEncoder::operator()(const at::Tensor& pixels, const Probe& probe)
         const auto& layer = layers_[i];
         add_linear(x, attend_tokens(layer_norm(x, layer.norm1), {layer.qkv, layer.out, config_.heads}), layer.out);
         auto inner = linear(layer_norm(x, layer.norm2), layer.up);
-        at::gelu_(inner, "none");
+        if (config_.gelu == Gelu::quick)
+            inner.mul_(at::sigmoid(1.702 * inner));
+        else
+            at::gelu_(inner, "none");
         add_linear(x, inner, layer.down);
         see(cat("encoder.layers.", i), x.clone());
     }
@@ -54,44 +76,13 @@ at::Tensor ClipEncoder::operator()(const at::Tensor& pixels, const Probe& probe)
     return linear(token, projection_);
 }
 
-namespace {
-/// Normalised one-dimensional Gaussian, fp32.
-at::Tensor gaussian(std::int64_t size, double sigma) {
-    const auto x = at::arange(size, at::TensorOptions{}.dtype(c10::kFloat)) - static_cast<double>(size / 2);
-    const auto g = at::exp(-x.square() / (2 * sigma * sigma));
-    return g / g.sum();
-}
-}  // namespace
-
-at::Tensor resize_with_antialiasing(const at::Tensor& x, std::int64_t size) {
-    const auto sigma = [size](std::int64_t from) { return std::max((static_cast<double>(from) / static_cast<double>(size) - 1.0) / 2.0, 0.001); };
-    const auto taps = [](double s) {
-        const auto n = static_cast<std::int64_t>(std::max(4.0 * s, 3.0));
-        return n % 2 == 0 ? n + 1 : n;
-    };
-    const double sigma_y = sigma(x.size(2));
-    const double sigma_x = sigma(x.size(3));
-    const auto along_x = gaussian(taps(sigma_x), sigma_x).view({1, 1, 1, -1}).expand({3, 1, 1, taps(sigma_x)});
-    const auto along_y = gaussian(taps(sigma_y), sigma_y).view({1, 1, -1, 1}).expand({3, 1, taps(sigma_y), 1});
-    const auto half_x = taps(sigma_x) / 2;
-    const auto half_y = taps(sigma_y) / 2;
-    const auto filter = [](const at::Tensor& padded, const at::Tensor& kernel) {
-        return at::conv2d(padded, kernel, {}, at::IntArrayRef{1, 1}, at::IntArrayRef{0, 0}, at::IntArrayRef{1, 1}, /*groups=*/3);
-    };
-    auto y = filter(at::reflection_pad2d(x, {half_x, half_x, 0, 0}), along_x);
-    y = filter(at::reflection_pad2d(y, {0, 0, half_y, half_y}), along_y);
-    return at::upsample_bicubic2d(y, {size, size}, /*align_corners=*/true);
-}
-
-at::Tensor clip_pixels(const at::Tensor& image_u8, std::int64_t image, const PreprocessorConfig& config) {
-    const auto x = image_u8.permute({2, 0, 1}).unsqueeze(0).to(c10::kFloat).contiguous() / 255.0;
-    const auto small = (resize_with_antialiasing(x * 2.0 - 1.0, image) + 1.0) / 2.0;
-    const auto per_channel = [](const std::vector<double>& values) {
-        const auto made = at::empty({1, 3, 1, 1}, at::TensorOptions{}.dtype(c10::kFloat));
+at::Tensor clip_normalised(const at::Tensor& x, const std::vector<double>& mean, const std::vector<double>& deviation) {
+    const auto by_channel = [](const std::vector<double>& values) {
+        auto made = at::empty({1, 1, 1, 3}, at::TensorOptions{}.dtype(c10::kFloat));
         std::copy(values.begin(), values.end(), made.mutable_data_ptr<float>());
         return made;
     };
-    return ((small - per_channel(config.mean)) / per_channel(config.deviation)).permute({0, 2, 3, 1}).contiguous();
+    return (x - by_channel(mean)) / by_channel(deviation);
 }
 
-}  // namespace weft::model::mimicmotion
+}  // namespace weft::model

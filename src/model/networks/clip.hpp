@@ -1,0 +1,59 @@
+#pragma once
+#include "base/error.hpp"
+#include "model/layers/layers.hpp"
+
+#include <cstdint>
+#include <filesystem>
+
+#include <functional>
+#include <vector>
+
+namespace weft::model {
+
+enum class Gelu { exact, quick };  ///< with erf; x * sigmoid(1.702 x)
+
+/// image_encoder/config.json
+struct ClipConfig {
+    std::int64_t hidden = 1280;
+    std::int64_t intermediate = 5120;
+    std::int64_t layers = 32;
+    std::int64_t heads = 16;
+    std::int64_t patch = 14;
+    std::int64_t image = 224;
+    std::int64_t projection = 1024;
+    double eps = 1e-5;
+    Gelu gelu = Gelu::exact;
+};
+
+/// What the file says in place of `published`. The file of a whole CLIP may have the numbers in its `vision_config`.
+[[nodiscard]] ClipConfig read_clip(const std::filesystem::path& path, const ClipConfig& published, Mistakes& mistakes);
+
+/// CLIP's vision tower with projection (models/mimicmotion.md section 4, models/musepose.md section 6).
+class ClipEncoder {
+  public:
+    explicit ClipEncoder(const ClipConfig& config) : config_{config} {}
+    void bind(const Weights& source);
+
+    /// Called with a published module name ("vision_model.encoder.layers.3") and its result, for tests.
+    using Probe = std::function<void(const std::string&, const at::Tensor&)>;
+
+    /// pixels [1, image, image, 3], normalised -> [1, projection], not normalised to length 1.
+    [[nodiscard]] at::Tensor operator()(const at::Tensor& pixels, const Probe& probe = {}) const;
+
+  private:
+    struct Layer {
+        LayerNorm norm1, norm2;
+        Linear qkv, out, up, down;
+    };
+    ClipConfig config_;
+    Conv2d patch_;
+    at::Tensor class_embedding_, position_embedding_;
+    LayerNorm pre_, post_;
+    std::vector<Layer> layers_;
+    Linear projection_;
+};
+
+/// Channels of a picture as CLIP wants them: (x - mean) / deviation. x [1, height, width, 3] in [0, 1], fp32.
+[[nodiscard]] at::Tensor clip_normalised(const at::Tensor& x, const std::vector<double>& mean, const std::vector<double>& deviation);
+
+}  // namespace weft::model

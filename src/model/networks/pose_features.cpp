@@ -1,0 +1,35 @@
+#include "model/networks/pose_features.hpp"
+
+#include "device/meter.hpp"
+
+#include <algorithm>
+
+namespace weft::model {
+
+namespace {
+constexpr std::size_t frames_at_a_time = 8;
+constexpr std::int64_t most_bytes = std::int64_t{64} << 20;  // beyond that features are made again for each pass
+}  // namespace
+
+at::Tensor PoseFeatures::of(std::int64_t slice, const std::vector<std::int64_t>& frames, const Make& make) {
+    if (const auto found = kept_.find(slice); found != kept_.end()) return found->second;
+    std::vector<at::Tensor> parts;
+    for (std::size_t first = 0; first < frames.size(); first += frames_at_a_time)
+        parts.push_back(make({frames.begin() + static_cast<std::ptrdiff_t>(first),
+                              frames.begin() + static_cast<std::ptrdiff_t>(std::min(first + frames_at_a_time, frames.size()))}));
+    const OwnedBy owner(Owner::conditioning);
+    auto features = at::cat(parts);
+    const auto bytes = static_cast<std::int64_t>(features.nbytes());
+    if (kept_bytes_ + bytes <= most_bytes) {
+        kept_.emplace(slice, features);
+        kept_bytes_ += bytes;
+    }
+    return features;
+}
+
+void PoseFeatures::clear() {
+    kept_.clear();
+    kept_bytes_ = 0;
+}
+
+}  // namespace weft::model

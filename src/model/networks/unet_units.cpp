@@ -1,0 +1,175 @@
+#include "model/networks/unet_units.hpp"
+
+#include "base/text.hpp"
+#include "device/meter.hpp"
+
+namespace weft::model {
+
+namespace {
+constexpr double group_eps_attention = 1e-6;
+constexpr double group_eps_out = 1e-5;
+}  // namespace
+
+void ConvIn::run(PassState& state, plan::FrameRange /*slots*/) const {
+    state.hidden = conv2d(state.hidden, conv_);
+    if (state.pose.defined()) state.hidden.add_(state.pose);
+    state.pose.reset();
+    state.skips.push_back(state.hidden);
+}
+
+void SpatialResnet::run(PassState& state, plan::FrameRange slots) const {
+    const bool pops = form().pops;
+    ensure(!pops || !state.skips.empty(), "a skip is missing on the way up");
+    const auto frames = state.hidden.size(0);
+    make_anew(state, slots, state.hidden.size(1), state.hidden.size(2), out_, [&](std::int64_t first, std::int64_t count) {
+        auto part = state.hidden.narrow(0, first, count);
+        if (pops) part = at::cat({part, state.skips.back().narrow(0, first, count)}, -1);
+        return resnet(part, block_, state.silu_embedding);
+    });
+    if (slots.end < frames) return;
+    if (pops) state.skips.pop_back();
+    if (form().pushes) state.skips.push_back(state.hidden);
+}
+
+void Downsample::run(PassState& state, plan::FrameRange /*slots*/) const {
+    state.hidden = conv2d(state.hidden, conv_);
+    state.skips.push_back(state.hidden);
+}
+
+void Upsample::run(PassState& state, plan::FrameRange slots) const {
+    const auto height = size_at_level(state.height, level_);
+    const auto width = size_at_level(state.width, level_);
+    make_anew(state, slots, height, width, channels_,
+              [&](std::int64_t first, std::int64_t count) { return conv2d(upsample_nearest(state.hidden.narrow(0, first, count), height, width), conv_); });
+}
+
+void ConvOut::bind(const Weights& source) {
+    norm_ = take_group_norm(source / "conv_norm_out", in_, group_eps_out);
+    conv_ = take_conv(source / "conv_out", in_, out_, 3);
+}
+
+void ConvOut::run(PassState& state, plan::FrameRange slots) const {
+    make_anew(state, slots, state.hidden.size(1), state.hidden.size(2), out_,
+              [&](std::int64_t first, std::int64_t count) { return conv2d(group_norm_silu(state.hidden.narrow(0, first, count), norm_), conv_); });
+}
+
+void OneTokenAttention::expect(const Weights& source) const {
+    const auto at = source / block_;
+    (at / "norm2").expect("weight", {channels_});
+    (at / "norm2").expect("bias", {channels_});
+    (at / "attn2.to_q").expect("weight", {channels_, channels_});
+    (at / "attn2.to_k").expect("weight", {channels_, context_});
+    (at / "attn2.to_v").expect("weight", {channels_, context_});
+    (at / "attn2.to_out.0").expect("weight", {channels_, channels_});
+    (at / "attn2.to_out.0").expect("bias", {channels_});
+}
+
+void OneTokenAttention::set_context(const Weights& source, const std::array<at::Tensor, num_branches>& context, const at::Tensor& self_bias) {
+    const auto at = source / block_;
+    const auto value = take_linear(at / "attn2.to_v", context_, channels_, Bias::without);
+    const auto out = take_linear(at / "attn2.to_out.0", channels_, channels_);
+    const OwnedBy owner(Owner::weights);
+    for (std::size_t branch = 0; branch < num_branches; ++branch) {
+        const auto constant = linear(linear(context[branch].view({1, context_}), value), out).view({channels_});
+        bias_[branch] = self_bias + constant;
+    }
+}
+
+std::string SpatialBlock::name() const {
+    return cat(prefix, ".transformer_blocks.", layer);
+}
+
+namespace {
+UnitForm attention_form(const SpatialBlock& block) {
+    const auto c = block.channels;
+    return {.channels = c,
+            .in_place = true,
+            .opens = block.opens,
+            .cuttable = true,
+            .work = {.pixel = (block.opens ? c * c : 0) + 4 * c * c, .pixel_pair = {2 * c, (block.reads_bank ? 4 : 2) * c}},
+            .context_elements = c};
+}
+
+UnitForm feed_forward_form(const SpatialBlock& block) {
+    const auto c = block.channels;
+    return {.channels = c,
+            .in_place = true,
+            .closes = block.closes,
+            .pushes = block.pushes,
+            .cuttable = true,
+            .work = {.pixel = feed_forward_work(c) + (block.closes ? c * c : 0)}};
+}
+}  // namespace
+
+SpatialAttention::SpatialAttention(const SpatialBlock& block)
+    : Unit{block.name() + ".attn1", attention_form(block)}, block_{block}, cross_{block.name(), block.channels, block.context} {}
+
+void SpatialAttention::bind(const Weights& source) {
+    const auto c = block_.channels;
+    if (block_.opens) {
+        norm_ = take_group_norm(source / block_.prefix / "norm", c, group_eps_attention);
+        proj_in_ = take_pointwise(source / block_.prefix / "proj_in", c, c, block_.projection);
+    }
+    norm1_ = take_layer_norm(source / block_.name() / "norm1", c);
+    attention_ = take_self_attention(source / block_.name() / "attn1", c, block_.heads);
+    cross_.expect(source);
+}
+
+void SpatialAttention::set_context(const Weights& source, const Context& context) {
+    cross_.set_context(source, context.tokens, attention_.out.bias);
+    if (!block_.reads_bank) return;
+    ensure(context.bank != nullptr, "a unit that reads the reference's bank is given one");
+    const OwnedBy owner(Owner::conditioning);
+    const auto& qkv = attention_.qkv.weight;
+    const auto c = block_.channels;
+    reference_ = at::linear(context.bank->at(block_.name()).to(qkv.scalar_type()), qkv.narrow(0, c, 2 * c));
+}
+
+void SpatialAttention::run(PassState& state, plan::FrameRange slots) const {
+    if (block_.opens && slots.begin == 0) {
+        state.residual = state.hidden;
+        state.hidden = at::empty_like(state.residual);
+    }
+    const Linear out{attention_.out.weight, cross_.bias(state.branch)};
+    const bool reads = block_.reads_bank && state.branch == Branch::conditional;
+    for_frame_chunks(state.hidden, slots, state.chunks, [&](std::int64_t first, std::int64_t count) {
+        auto z = tokens_of(state.hidden.narrow(0, first, count));
+        if (block_.opens) {
+            auto flat = z.view({-1, block_.channels});
+            const auto normed = group_norm(state.residual.narrow(0, first, count), norm_).view({-1, block_.channels});
+            at::addmm_out(flat, proj_in_.bias, normed, proj_in_.weight.t());
+        }
+        const auto normed = layer_norm(z, norm1_);
+        if (state.record_bank) state.record_bank(block_.name(), normed);
+        add_linear(z, reads ? attend_tokens_and(normed, reference_, attention_) : attend_tokens(normed, attention_), out);
+    });
+}
+
+SpatialFeedForward::SpatialFeedForward(const SpatialBlock& block) : Unit{block.name() + ".ff", feed_forward_form(block)}, block_{block} {}
+
+void SpatialFeedForward::bind(const Weights& source) {
+    norm3_ = take_layer_norm(source / block_.name() / "norm3", block_.channels);
+    feed_ = take_feed_forward(source / block_.name() / "ff", block_.channels);
+    if (block_.closes) proj_out_ = take_pointwise(source / block_.prefix / "proj_out", block_.channels, block_.channels, block_.projection);
+}
+
+void SpatialFeedForward::run(PassState& state, plan::FrameRange slots) const {
+    for_frame_chunks(state.hidden, slots, state.chunks, [&](std::int64_t first, std::int64_t count) {
+        auto z = state.hidden.narrow(0, first, count).view({-1, block_.channels});
+        add_feed_forward(z, layer_norm(z, norm3_), feed_);
+    });
+    if (block_.closes) close_transformer(state, slots, proj_out_, form());
+}
+
+void close_transformer(PassState& state, plan::FrameRange slots, const Linear& out, const UnitForm& form) {
+    for_frame_chunks(state.hidden, slots, state.chunks, [&](std::int64_t first, std::int64_t count) {
+        auto residual = state.residual.narrow(0, first, count);
+        add_linear(residual, state.hidden.narrow(0, first, count), out);
+    });
+    if (slots.end < state.hidden.size(0)) return;
+    state.hidden = std::move(state.residual);
+    state.residual.reset();
+    if (form.pushes) state.skips.push_back(state.hidden);
+}
+
+}  // namespace weft::model
