@@ -8,4 +8,7 @@ namespace weft::model {
 /// stable-video-diffusion-img2vid-xt-1-1/ with VAE, image encoder and config files. Makes `folder`. Its videos are noise that moves.
 void make_tiny_model(const std::filesystem::path& folder, std::uint64_t seed = 0);
 
+/// The same of MusePose: configs/inference_v2.yaml and pretrained_weights/ with its four .pth files, image encoder and VAE.
+void make_tiny_musepose(const std::filesystem::path& folder, std::uint64_t seed = 0);
+
 }  // namespace weft::model

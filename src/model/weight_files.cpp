@@ -53,11 +53,10 @@ at::Tensor as_tensor(const io::StoredTensor& stored, std::shared_ptr<const io::W
 }
 
 namespace {
-/// Maps of each pixel are published with or without the dims of a 1 x 1 kernel.
+/// Matrices are published with or without the dims of a 1 x 1 kernel.
 bool is_shape(const std::vector<std::int64_t>& stored, at::IntArrayRef wanted) {
-    auto shape = stored;
-    while (shape.size() > wanted.size() && shape.back() == 1) shape.pop_back();
-    return at::IntArrayRef(shape) == wanted;
+    const auto shape = at::IntArrayRef(stored);
+    return shape == wanted || (wanted.size() == 2 && shape.size() == 4 && shape.slice(0, 2) == wanted && shape[2] == 1 && shape[3] == 1);
 }
 }  // namespace
 

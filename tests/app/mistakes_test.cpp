@@ -139,7 +139,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"SlicesWithoutSeams", {"inspect", "film.mkv", "--slices", "16,4"}, {"--slices", "--seams"}},
         Mistake{"SeamsAndHash", {"inspect", "out.h5", "--hash", "--seams"}, {"--hash", "--seams"}},
         Mistake{"Pose", {"pose", "body.json"}, {"weft pose: not offered by this build", "input.pose"}},
-        Mistake{"ModelOfAnotherFamily", {"make-model", "--tiny", "m", "--family", "musepose"}, {"--family = musepose: is not offered by this build"}},
+        Mistake{"ModelOfAnUnknownFamily", {"make-model", "--tiny", "m", "--family", "dancer"}, {"--family = dancer: must be mimicmotion or musepose"}},
         Mistake{"ModelOfAnotherSize", {"make-model", "m"}, {"say --tiny"}},
         Mistake{"BenchOfTransport", {"bench", "transport"}, {"is not offered by this build"}}),
     [](const auto& one) { return std::string(one.param.name); });

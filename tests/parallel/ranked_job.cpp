@@ -29,6 +29,15 @@ RankedJob::RankedJob(const RankedShape& shape) {
     for (std::int64_t frame = 0; frame < shape.poses; ++frame)
         fs::create_symlink(example / "pose" / cat("000", frame % 30 + 10, ".png"), folder_ / "pose" / cat(frame + 10000, ".png"));
     const auto model = fs::path(WEFT_SOURCE_DIR) / "tests/golden/mimicmotion/model";
+    if (shape.musepose) {
+        const auto made = run({weft_program(), "make-model", "--tiny", "--family", "musepose", "model"}, folder());
+        if (made.code != 0) fail("weft make-model failed: " + made.err);
+        write_bytes(folder_ / "config.toml",
+                    cat("[model]\nfamily = \"musepose\"\npath = \"model\"\n[input]\nimage = ", in_quotes((example / "person.png").string()),
+                        "\npose = \"pose\"\n[video]\nwidth = ", shape.size, "\nheight = ", shape.size, "\n[sampling]\nsteps = ", shape.steps,
+                        "\n[slices]\nlength = 16\noverlap = 4\n[device]\nkind = \"cpu\"\n[output]\nvideo = \"out.mkv\"\n"));
+        return;
+    }
     write_bytes(folder_ / "config.toml",
                 cat("[model]\npath = ", in_quotes(model.string()), "\n[input]\nimage = ", in_quotes((example / "person.png").string()),
                     "\npose = \"pose\"\n[video]\nwidth = ", shape.size, "\nheight = ", shape.size, "\n[sampling]\nsteps = ", shape.steps,

@@ -13,6 +13,7 @@ struct RankedShape {
     std::int64_t steps = 3;
     std::string anchor = "blended";
     std::int64_t size = 64;  ///< pixels of each side
+    bool musepose = false;   ///< a tiny model of it that is made for the job
 };
 
 /// A job in a folder of its own, described by config.toml there. Makes out.mkv, out.h5, events.jsonl.

@@ -54,6 +54,44 @@ TEST_P(SameBitsOverMpi, StoppedOnFourStagesResumedOnOneRankAndBack) {
     EXPECT_THAT(job.hashes(), ElementsAreArray(wanted));
 }
 
+namespace {
+class SameBitsOfMusePose : public testing::TestWithParam<const char*> {};  // slices.pad
+}  // namespace
+
+TEST_P(SameBitsOfMusePose, OnAnyNumberOfRanksAndInAnyLayout) {
+    const RankedJob job({.poses = 36, .steps = 2, .musepose = true});
+    const auto pad = cat("slices.pad=", GetParam());
+    expect_done(job.alone({pad}));
+    const auto wanted = job.hashes();
+    std::vector<LaidOut> layouts;
+    for (const int ranks : {2, 3, 5, 8}) layouts.push_back({ranks, {}});
+    layouts.push_back({3, {"layout.kind=cut"}});
+    layouts.push_back({4, {"layout.kind=stages", "layout.stages=4", "layout.map=straight"}});
+    layouts.push_back({3, {"layout.kind=stages", "layout.stages=3", "layout.map=folded"}});
+    layouts.push_back({4, {"layout.kind=stages", "layout.stages=2"}});
+    for (auto& layout : layouts) {
+        job.clean();
+        layout.sets.push_back(pad);
+        const auto ended = job.on(layout.ranks, layout.sets);
+        ASSERT_EQ(ended.code, 0) << layout.name() << ": " << ::testing::PrintToString(ended);
+        EXPECT_THAT(job.hashes(), ElementsAreArray(wanted)) << layout.name();
+    }
+}
+
+TEST_P(SameBitsOfMusePose, StoppedOnFourStagesAndResumedOnOneRank) {
+    const RankedJob job({.poses = 36, .steps = 4, .musepose = true});
+    const auto pad = cat("slices.pad=", GetParam());
+    expect_done(job.alone({pad}));
+    const auto wanted = job.hashes();
+    job.clean();
+    const auto stopped = job.failing(4, "usr1 2 1", {pad, "layout.kind=stages", "layout.stages=4"});
+    EXPECT_EQ(stopped.code, 75) << ::testing::PrintToString(stopped);
+    expect_done(job.alone({pad}));
+    EXPECT_THAT(job.hashes(), ElementsAreArray(wanted));
+}
+
+INSTANTIATE_TEST_SUITE_P(Pad, SameBitsOfMusePose, testing::Values("true", "false"), [](const auto& one) { return std::string(one.param); });
+
 TEST_P(SameBitsOverMpi, WithMoreRanksThanPasses) {
     const RankedJob job({.poses = 9, .steps = 2, .anchor = GetParam()});
     expect_done(job.alone());

@@ -6,7 +6,6 @@
 #include "model/mimicmotion/clip_pixels.hpp"
 #include "model/mimicmotion/pose_net.hpp"
 #include "model/mimicmotion/unet.hpp"
-#include "model/networks/pose_features.hpp"
 #include "model/networks/vae.hpp"
 #include "model/pictures.hpp"
 
@@ -19,58 +18,50 @@ namespace weft::model::mimicmotion {
 
 namespace {
 
-class MimicMotion final : public Family {
+class MimicMotion final : public UNetFamily {
   public:
     MimicMotion(const ModelFolder& folder, const ClipSettings& settings, const ComputeDevice& device, PoseMaps maps)
-        : folder_{folder},
+        : UNetFamily{settings, device, std::move(maps), lay_out_pass(folder.config(), settings.pass_size(), settings.chunks, settings.flops_per_second),
+                     make_unet(folder.config().unet)},
+          folder_{folder},
           settings_{settings},
-          device_{device.torch},
-          maps_{std::move(maps)},
           sampler_{settings.steps, folder.config().scheduler.sigma_min, folder.config().scheduler.sigma_max},
-          layout_{lay_out_pass(folder.config(),
-                               {.frames = settings.slice_length,
-                                .height = settings.height / 8,
-                                .width = settings.width / 8,
-                                .element_bytes = static_cast<std::int64_t>(c10::elementSize(settings.dtype))},
-                               settings.chunks, settings.flops_per_second)},
-          units_{make_unet(folder.config().unet)},
           embedding_{folder.config().unet} {}
 
     void encode(const at::Tensor& picture) override;
     at::Tensor initial_latents(const std::vector<std::int64_t>& frames) override;
-    void load_denoiser(const std::vector<bool>& wanted) override;
-    void drop_denoiser() override;
-    const Units& units() const override { return units_; }
-    const PassLayout& layout() const override { return layout_; }
-    PassState resume(const plan::Pass& pass) override;
     PassState begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) override;
-    at::Tensor finish(PassState& state) override;
-    c10::ScalarType prediction_type() const override { return settings_.dtype; }
     at::Tensor step(const at::Tensor& latents, const at::Tensor& prediction, std::int64_t step) const override {
         return sampler_.step(latents, prediction, step);
     }
-    void load_decoder() override;
-    void drop_decoder() override { decoder_.reset(); }
-    at::Tensor decode(const at::Tensor& latents) override;
 
   private:
-    [[nodiscard]] at::Tensor on_device(const at::Tensor& x) const { return x.to(device_, settings_.dtype); }
+    Units make_units() const override { return make_unet(folder_.config().unet); }
+    std::unique_ptr<WeightSource> denoiser_source() const override { return folder_.source(Part::unet, device_, settings_.dtype); }
+    Context context() const override {
+        ensure(image_embedding_.defined(), "the denoiser is loaded before the picture is encoded");
+        return {.tokens = {at::zeros_like(image_embedding_), image_embedding_}};
+    }
+    void bind_embedding(const Weights& root) override { embedding_.bind(root); }
+    void load_pose_network() override;
+    void drop_pose_network() override {
+        embedding_ = UNetEmbedding{folder_.config().unet};
+        pose_net_.reset();
+    }
+    at::Tensor silu_embedding(std::int64_t step) const override {
+        // The model is told fps - 1, as published.
+        return embedding_(sampler_.timestep(step), {static_cast<double>(settings_.fps - 1), static_cast<double>(settings_.motion_bucket), settings_.noise_aug});
+    }
+    VaeDecoder bound_decoder() const override;
+    double scaling_factor() const override { return folder_.config().vae.scaling_factor; }
 
     const ModelFolder& folder_;
     ClipSettings settings_;
-    c10::Device device_;
-    PoseMaps maps_;
     EulerSampler sampler_;
-
     at::Tensor image_embedding_;  ///< [1, projection]
     at::Tensor image_latents_;    ///< [1, h, w, channels], unscaled mean
-
-    PassLayout layout_;
-    Units units_;
     UNetEmbedding embedding_;
     std::optional<PoseNet> pose_net_;
-    PoseFeatures pose_features_;
-    std::optional<VaeDecoder> decoder_;
 };
 
 void MimicMotion::encode(const at::Tensor& picture) {
@@ -99,43 +90,10 @@ at::Tensor MimicMotion::initial_latents(const std::vector<std::int64_t>& frames)
     return noise.index_select(0, at::tensor(slots, at::TensorOptions{}.dtype(c10::kLong))).to(device_);
 }
 
-void MimicMotion::load_denoiser(const std::vector<bool>& wanted) {
-    ensure(image_embedding_.defined(), "the denoiser is loaded before the picture is encoded");
-    ensure(wanted.size() == units_.size(), "each unit is wanted or not");
-    if (std::find(wanted.begin(), wanted.end(), true) == wanted.end()) return;
-    const auto source = folder_.source(Part::unet, device_, settings_.dtype);
-    const Weights root{*source};
-    embedding_.bind(root);
-    const Context context{.tokens = {at::zeros_like(image_embedding_), image_embedding_}};
-    for (std::size_t unit = 0; unit < units_.size(); ++unit) {
-        if (!wanted[unit]) continue;
-        units_[unit]->bind(root);
-        units_[unit]->set_context(root, context);
-    }
-    if (!wanted.front()) return;
-    const auto pose_source = folder_.source(Part::pose_net, device_, settings_.dtype);
+void MimicMotion::load_pose_network() {
+    const auto source = folder_.source(Part::pose_net, device_, settings_.dtype);
     pose_net_.emplace(folder_.config().unet.channels.front());
-    pose_net_->bind(Weights{*pose_source});
-}
-
-void MimicMotion::drop_denoiser() {
-    units_ = make_unet(folder_.config().unet);
-    embedding_ = UNetEmbedding{folder_.config().unet};
-    pose_net_.reset();
-    pose_features_.clear();
-}
-
-PassState MimicMotion::resume(const plan::Pass& pass) {
-    const OwnedBy owner(Owner::activations);
-    PassState state;
-    state.branch = pass.branch;
-    state.height = settings_.height / 8;
-    state.width = settings_.width / 8;
-    state.chunks = settings_.chunks;
-    // The model is told fps - 1, as published.
-    state.silu_embedding =
-        embedding_(sampler_.timestep(pass.step), {static_cast<double>(settings_.fps - 1), static_cast<double>(settings_.motion_bucket), settings_.noise_aug});
-    return state;
+    pose_net_->bind(Weights{*source});
 }
 
 PassState MimicMotion::begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) {
@@ -148,42 +106,23 @@ PassState MimicMotion::begin(const plan::Pass& pass, const at::Tensor& latents, 
     state.hidden = at::cat({noisy.contiguous(), picture}, -1);
     if (conditional)
         state.pose = pose_features_.of(pass.slice, frames, [this](const std::vector<std::int64_t>& some) {
-            return (*pose_net_)((maps_(some).to(device_).to(c10::kFloat) / 127.5 - 1.0).to(settings_.dtype));
+            return (*pose_net_)((maps_on_device(some) / 127.5 - 1.0).to(settings_.dtype));
         });
     return state;
 }
 
-at::Tensor MimicMotion::finish(PassState& state) {
-    ensure(state.skips.empty() && !state.residual.defined() && !state.partial.defined(), "a pass ended with skips, a residual or half a result left over");
-    const OwnedBy owner(Owner::latents);
-    return state.hidden.permute({0, 3, 1, 2}).contiguous();
-}
-
-void MimicMotion::load_decoder() {
+VaeDecoder MimicMotion::bound_decoder() const {
     const auto source = folder_.source(Part::vae, device_, settings_.decode_dtype);
-    decoder_.emplace(folder_.config().vae, VaeDecoder::Kind::temporal);
-    decoder_->bind(Weights{*source});
-}
-
-at::Tensor MimicMotion::decode(const at::Tensor& latents) {
-    const OwnedBy owner(Owner::activations);
-    const auto scaled = (latents * (1.0 / folder_.config().vae.scaling_factor)).permute({0, 2, 3, 1}).contiguous();
-    const auto frames = (*decoder_)(scaled.to(device_, settings_.decode_dtype)).to(c10::kFloat);
-    return (frames / 2.0 + 0.5).clamp_(0.0, 1.0);
+    VaeDecoder decoder(folder_.config().vae, VaeDecoder::Kind::temporal);
+    decoder.bind(Weights{*source});
+    return decoder;
 }
 
 }  // namespace
 
 PassLayout lay_out_pass(const Config& config, const PassSize& size, const Chunks& chunks, double flops_per_second) {
-    const auto bytes_of = [&](auto network) {
-        KeyLister lister;
-        network.bind(Weights{lister});
-        return held_bytes(lister.take(), size.element_bytes);
-    };
-    std::vector<UnitSketch> sketches;
-    for (const auto& unit : make_unet(config.unet)) sketches.push_back(sketch_of(*unit, size.element_bytes));
-    sketches.front().weight_bytes += bytes_of(PoseNet{config.unet.channels.front()});
-    return lay_out(sketches, size, chunks, flops_per_second, bytes_of(UNetEmbedding{config.unet}));
+    return lay_out_unet(make_unet(config.unet), bytes_of_network(PoseNet{config.unet.channels.front()}, size.element_bytes),
+                        bytes_of_network(UNetEmbedding{config.unet}, size.element_bytes), size, chunks, flops_per_second);
 }
 
 std::unique_ptr<Family> make_mimicmotion(const ModelFolder& folder, const ClipSettings& settings, const ComputeDevice& device, PoseMaps maps) {

@@ -3,25 +3,22 @@
 #include "model/euler.hpp"
 #include "model/family.hpp"
 #include "model/mimicmotion/model_folder.hpp"
+#include "model/networks/unet_family.hpp"
 
 #include <memory>
 
 namespace weft::model::mimicmotion {
 
-/// What of a job MimicMotion itself must know.
-struct ClipSettings {
-    std::int64_t height = 0, width = 0;  ///< pixels
-    std::int64_t num_frames = 0;         ///< with frame 0
-    std::int64_t slice_length = 0;       ///< min(slices.length, num_frames): the noise's period
-    std::int64_t steps = 25;
-    std::int64_t seed = 42;
+/// What of a job MimicMotion itself must know. Its noise repeats with the period of a slice.
+struct ClipSettings : ClipForm {
+    ClipSettings() {
+        steps = 25;
+        seed = 42;
+    }
+    std::int64_t num_frames = 0;  ///< with frame 0
     double noise_aug = 0;
     std::int64_t fps = 7;
     std::int64_t motion_bucket = 127;
-    c10::ScalarType dtype = c10::kFloat;
-    c10::ScalarType decode_dtype = c10::kFloat;
-    Chunks chunks;
-    double flops_per_second = 50e9;  ///< by which layout() weighs the pieces of a pass
 };
 
 /// A pass over one slice, from the config alone: what Family::layout() gives. PoseNet counts to the first unit, time and size embedding to every rank.

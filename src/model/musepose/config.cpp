@@ -29,10 +29,10 @@ UNetConfig read_unet(const fs::path& path, Mistakes& mistakes) {
     reader.blocks("up_block_types", up, levels, "CrossAttnUpBlock2D", "UpBlock2D");
     if (up != std::vector<bool>(unet.attention.rbegin(), unet.attention.rend())) reader.wrong("up_block_types", "must be down_block_types turned round");
     reader.must_be("act_fn", "silu");
-    reader.must_be("norm_num_groups", 32);
+    reader.must_be("norm_num_groups", std::int64_t{32});
     reader.must_be("flip_sin_to_cos", true);
-    reader.must_be("freq_shift", 0);
-    reader.must_be("downsample_padding", 1);
+    reader.must_be("freq_shift", std::int64_t{0});
+    reader.must_be("downsample_padding", std::int64_t{1});
     reader.must_be("use_linear_projection", false);
     reader.must_divide("block_out_channels", unet.channels, 32, "group norms have 32 groups");
     reader.must_divide("block_out_channels", unet.channels, unet.heads, "attention_head_dim is their number of heads");

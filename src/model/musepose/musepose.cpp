@@ -6,12 +6,10 @@
 #include "model/musepose/pose_guider.hpp"
 #include "model/musepose/unet.hpp"
 #include "model/networks/clip.hpp"
-#include "model/networks/pose_features.hpp"
 #include "model/networks/vae.hpp"
 
 #include <ATen/CPUGeneratorImpl.h>
 
-#include <algorithm>
 #include <cstring>
 #include <optional>
 
@@ -29,58 +27,49 @@ at::Tensor resampled(const at::Tensor& picture, std::int64_t height, std::int64_
     return made;
 }
 
-class MusePose final : public Family {
+class MusePose final : public UNetFamily {
   public:
     MusePose(const ModelFolder& folder, const ClipSettings& settings, const ComputeDevice& device, PoseMaps maps)
-        : folder_{folder},
+        : UNetFamily{settings, device, std::move(maps), lay_out_pass(folder.config(), settings.pass_size(), settings.chunks, settings.flops_per_second),
+                     make_denoiser(folder.config().unet)},
+          folder_{folder},
           settings_{settings},
-          device_{device.torch},
-          maps_{std::move(maps)},
           sampler_{settings.steps, folder.config().scheduler},
-          layout_{lay_out_pass(folder.config(),
-                               {.frames = settings.window,
-                                .height = settings.height / 8,
-                                .width = settings.width / 8,
-                                .element_bytes = static_cast<std::int64_t>(c10::elementSize(settings.dtype))},
-                               settings.chunks, settings.flops_per_second)},
-          units_{make_denoiser(folder.config().unet)},
           embedding_{folder.config().unet} {}
 
     void encode(const at::Tensor& reference) override;
     at::Tensor initial_latents(const std::vector<std::int64_t>& frames) override;
-    void load_denoiser(const std::vector<bool>& wanted) override;
-    void drop_denoiser() override;
-    const Units& units() const override { return units_; }
-    const PassLayout& layout() const override { return layout_; }
-    PassState resume(const plan::Pass& pass) override;
     PassState begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) override;
-    at::Tensor finish(PassState& state) override;
-    c10::ScalarType prediction_type() const override { return settings_.dtype; }
     at::Tensor step(const at::Tensor& latents, const at::Tensor& prediction, std::int64_t step) const override {
         return sampler_.step(latents, prediction, step);
     }
-    void load_decoder() override;
-    void drop_decoder() override { decoder_.reset(); }
-    at::Tensor decode(const at::Tensor& latents) override;
 
   private:
-    [[nodiscard]] at::Tensor on_device(const at::Tensor& x) const { return x.to(device_, settings_.dtype); }
+    Units make_units() const override { return make_denoiser(folder_.config().unet); }
+    std::unique_ptr<WeightSource> denoiser_source() const override { return folder_.source(Part::denoiser, device_, settings_.dtype); }
+    Context context() const override {
+        ensure(image_embedding_.defined(), "the denoiser is loaded before the picture is encoded");
+        return {.tokens = {at::zeros_like(image_embedding_), image_embedding_}, .bank = &bank_};
+    }
+    void bind_embedding(const Weights& root) override { embedding_.bind(root); }
+    void load_pose_network() override;
+    void drop_pose_network() override {
+        embedding_ = UNetEmbedding{folder_.config().unet};
+        pose_guider_.reset();
+    }
+    at::Tensor silu_embedding(std::int64_t step) const override {
+        return embedding_(static_cast<double>(sampler_.timesteps().at(static_cast<std::size_t>(step))));
+    }
+    VaeDecoder bound_decoder() const override;
+    double scaling_factor() const override { return folder_.config().vae.scaling_factor; }
 
     const ModelFolder& folder_;
     ClipSettings settings_;
-    c10::Device device_;
-    PoseMaps maps_;
     DdimSampler sampler_;
-
     at::Tensor image_embedding_;  ///< [1, projection]
     Bank bank_;
-
-    PassLayout layout_;
-    Units units_;
     UNetEmbedding embedding_;
     std::optional<PoseGuider> pose_guider_;
-    PoseFeatures pose_features_;
-    std::optional<VaeDecoder> decoder_;
 };
 
 void MusePose::encode(const at::Tensor& reference) {
@@ -109,41 +98,10 @@ at::Tensor MusePose::initial_latents(const std::vector<std::int64_t>& frames) {
     return noise.index_select(0, at::tensor(frames, at::TensorOptions{}.dtype(c10::kLong))).to(device_);
 }
 
-void MusePose::load_denoiser(const std::vector<bool>& wanted) {
-    ensure(image_embedding_.defined(), "the denoiser is loaded before the picture is encoded");
-    ensure(wanted.size() == units_.size(), "each unit is wanted or not");
-    if (std::find(wanted.begin(), wanted.end(), true) == wanted.end()) return;
-    const auto source = folder_.source(Part::denoiser, device_, settings_.dtype);
-    const Weights root{*source};
-    embedding_.bind(root);
-    const Context context{.tokens = {at::zeros_like(image_embedding_), image_embedding_}, .bank = &bank_};
-    for (std::size_t unit = 0; unit < units_.size(); ++unit) {
-        if (!wanted[unit]) continue;
-        units_[unit]->bind(root);
-        units_[unit]->set_context(root, context);
-    }
-    if (!wanted.front()) return;
-    const auto pose_source = folder_.source(Part::pose_guider, device_, settings_.dtype);
+void MusePose::load_pose_network() {
+    const auto source = folder_.source(Part::pose_guider, device_, settings_.dtype);
     pose_guider_.emplace(folder_.config().pose_guider, folder_.config().unet.channels.front());
-    pose_guider_->bind(Weights{*pose_source});
-}
-
-void MusePose::drop_denoiser() {
-    units_ = make_denoiser(folder_.config().unet);
-    embedding_ = UNetEmbedding{folder_.config().unet};
-    pose_guider_.reset();
-    pose_features_.clear();
-}
-
-PassState MusePose::resume(const plan::Pass& pass) {
-    const OwnedBy owner(Owner::activations);
-    PassState state;
-    state.branch = pass.branch;
-    state.height = settings_.height / 8;
-    state.width = settings_.width / 8;
-    state.chunks = settings_.chunks;
-    state.silu_embedding = embedding_(static_cast<double>(sampler_.timesteps().at(static_cast<std::size_t>(pass.step))));
-    return state;
+    pose_guider_->bind(Weights{*source});
 }
 
 PassState MusePose::begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) {
@@ -151,43 +109,23 @@ PassState MusePose::begin(const plan::Pass& pass, const at::Tensor& latents, con
     const OwnedBy owner(Owner::activations);
     auto state = resume(pass);
     state.hidden = latents.to(settings_.dtype).permute({0, 2, 3, 1}).contiguous();
-    state.pose = pose_features_.of(pass.slice, frames, [this](const std::vector<std::int64_t>& some) {
-        return (*pose_guider_)((maps_(some).to(device_).to(c10::kFloat) / 255.0).to(settings_.dtype));
-    });
+    state.pose = pose_features_.of(
+        pass.slice, frames, [this](const std::vector<std::int64_t>& some) { return (*pose_guider_)((maps_on_device(some) / 255.0).to(settings_.dtype)); });
     return state;
 }
 
-at::Tensor MusePose::finish(PassState& state) {
-    ensure(state.skips.empty() && !state.residual.defined() && !state.partial.defined(), "a pass ended with skips, a residual or half a result left over");
-    const OwnedBy owner(Owner::latents);
-    return state.hidden.permute({0, 3, 1, 2}).contiguous();
-}
-
-void MusePose::load_decoder() {
+VaeDecoder MusePose::bound_decoder() const {
     const auto source = folder_.source(Part::vae, device_, settings_.decode_dtype);
-    decoder_.emplace(folder_.config().vae, VaeDecoder::Kind::frames);
-    decoder_->bind(Weights{*source});
-}
-
-at::Tensor MusePose::decode(const at::Tensor& latents) {
-    const OwnedBy owner(Owner::activations);
-    const auto scaled = (latents * (1.0 / folder_.config().vae.scaling_factor)).permute({0, 2, 3, 1}).contiguous();
-    const auto frames = (*decoder_)(scaled.to(device_, settings_.decode_dtype)).to(c10::kFloat);
-    return (frames / 2.0 + 0.5).clamp_(0.0, 1.0);
+    VaeDecoder decoder(folder_.config().vae, VaeDecoder::Kind::frames);
+    decoder.bind(Weights{*source});
+    return decoder;
 }
 
 }  // namespace
 
 PassLayout lay_out_pass(const Config& config, const PassSize& size, const Chunks& chunks, double flops_per_second) {
-    const auto bytes_of = [&](auto network) {
-        KeyLister lister;
-        network.bind(Weights{lister});
-        return held_bytes(lister.take(), size.element_bytes);
-    };
-    std::vector<UnitSketch> sketches;
-    for (const auto& unit : make_denoiser(config.unet)) sketches.push_back(sketch_of(*unit, size.element_bytes));
-    sketches.front().weight_bytes += bytes_of(PoseGuider{config.pose_guider, config.unet.channels.front()});
-    return lay_out(sketches, size, chunks, flops_per_second, bytes_of(UNetEmbedding{config.unet}));
+    return lay_out_unet(make_denoiser(config.unet), bytes_of_network(PoseGuider{config.pose_guider, config.unet.channels.front()}, size.element_bytes),
+                        bytes_of_network(UNetEmbedding{config.unet}, size.element_bytes), size, chunks, flops_per_second);
 }
 
 std::unique_ptr<Family> make_musepose(const ModelFolder& folder, const ClipSettings& settings, const ComputeDevice& device, PoseMaps maps) {

@@ -3,6 +3,7 @@
 #include "model/family.hpp"
 #include "model/musepose/ddim.hpp"
 #include "model/musepose/model_folder.hpp"
+#include "model/networks/unet_family.hpp"
 
 #include <map>
 #include <memory>
@@ -11,16 +12,12 @@
 namespace weft::model::musepose {
 
 /// What of a job MusePose itself must know.
-struct ClipSettings {
-    std::int64_t height = 0, width = 0;  ///< pixels
-    std::int64_t num_latents = 0;        ///< frames with repeats: the noise's length
-    std::int64_t window = 0;             ///< frames of a slice
-    std::int64_t steps = 20;
-    std::int64_t seed = 99;
-    c10::ScalarType dtype = c10::kFloat;
-    c10::ScalarType decode_dtype = c10::kFloat;
-    Chunks chunks;
-    double flops_per_second = 50e9;  ///< by which layout() weighs the pieces of a pass
+struct ClipSettings : ClipForm {
+    ClipSettings() {
+        steps = 20;
+        seed = 99;
+    }
+    std::int64_t num_latents = 0;  ///< frames with repeats: the noise's length
 };
 
 /// A pass over one slice, from the config alone: what Family::layout() gives. The pose guider counts to the first unit, the time embedding to every rank.

@@ -19,7 +19,7 @@ ClipConfig read_clip(const std::filesystem::path& path, const ClipConfig& publis
     reader.whole("projection_dim", clip.projection);
     reader.real("layer_norm_eps", clip.eps);
     reader.must_be("hidden_act", clip.gelu == Gelu::quick ? "quick_gelu" : "gelu");
-    reader.must_be("num_channels", 3);
+    reader.must_be("num_channels", std::int64_t{3});
     if (clip.hidden % clip.heads != 0) reader.wrong("num_attention_heads", "must divide hidden_size");
     if (clip.image % clip.patch != 0) reader.wrong("patch_size", "must divide image_size");
     return clip;

@@ -1,10 +1,9 @@
 #pragma once
 #include "base/error.hpp"
 
-#include <nlohmann/json.hpp>
-
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -28,11 +27,11 @@ class ConfigReader {
     /// Each of `count` block names must be `with` or `without`; `value` says which.
     void blocks(const char* key, std::vector<bool>& value, std::size_t count, const char* with, const char* without);
 
-    template <class Value>
-    void must_be(const char* key, const Value& wanted) {
-        if (json_.contains(key) && json_[key] != wanted)
-            wrong(key, "must be " + nlohmann::json(wanted).dump() + ", the only one that the published classes use");
-    }
+    /// The only value that the published classes use.
+    void must_be(const char* key, const char* wanted);
+    void must_be(const char* key, std::int64_t wanted);
+    void must_be(const char* key, bool wanted);
+
     /// Every number must be a multiple of `divisor`; `why` says so to people.
     void must_divide(const char* key, const std::vector<std::int64_t>& values, std::int64_t divisor, const char* why);
 
@@ -42,11 +41,12 @@ class ConfigReader {
     [[nodiscard]] ConfigReader inside(const char* key) const;
 
   private:
-    ConfigReader(std::filesystem::path path, nlohmann::json json, Mistakes& mistakes) : path_{std::move(path)}, mistakes_{mistakes}, json_(std::move(json)) {}
+    struct Object;  ///< the JSON
+    ConfigReader(std::filesystem::path path, std::shared_ptr<const Object> object, Mistakes& mistakes);
 
     std::filesystem::path path_;
     Mistakes& mistakes_;
-    nlohmann::json json_;
+    std::shared_ptr<const Object> object_;
 };
 
 }  // namespace weft::model

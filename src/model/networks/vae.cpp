@@ -25,8 +25,8 @@ VaeConfig read_vae(const std::filesystem::path& path, Mistakes& mistakes) {
     reader.whole("layers_per_block", vae.layers);
     reader.whole("latent_channels", vae.latent_channels);
     reader.real("scaling_factor", vae.scaling_factor);
-    reader.must_be("in_channels", 3);
-    reader.must_be("out_channels", 3);
+    reader.must_be("in_channels", std::int64_t{3});
+    reader.must_be("out_channels", std::int64_t{3});
     reader.must_divide("block_out_channels", vae.channels, 32, "group norms have 32 groups");
     if (levels != 4)
         reader.wrong("block_out_channels", "must have four levels: weft's latents are an eighth of the picture, as the pose network's features are");

@@ -48,7 +48,7 @@ class SlowJob {
             EXPECT_EQ(recorded.size(), windows_.size());
             for (std::size_t i = 0; i < windows_.size(); ++i) EXPECT_EQ(windows_[i].frames, recorded.at(i).get<std::vector<std::int64_t>>());
         }
-        settings_.window = static_cast<std::int64_t>(windows_.front().frames.size());
+        settings_.slice_length = static_cast<std::int64_t>(windows_.front().frames.size());
         settings_.steps = given.at("steps");
         settings_.seed = given.at("seed");
         settings_.dtype = settings_.decode_dtype = where.dtype;
