@@ -379,7 +379,7 @@ void check_settings(const Settings& s, Mistakes& mistakes) {
     else if (s.slices.overlap >= s.slices.length && s.slices.length >= 2)
         mistakes.add("slices.overlap", cat(s.slices.overlap), cat("must be smaller than slices.length = ", s.slices.length),
                      cat("try ", std::max<std::int64_t>(1, std::min<std::int64_t>(defaults.slices.overlap, s.slices.length - 1))));
-    at_least("decode.chunk", s.decode.chunk, 1, "8 is usual");
+    at_least("decode.chunk", s.decode.chunk, 1, cat(defaults.decode.chunk, " is usual"));
     at_least("device.threads", s.device.threads, 1);
     at_most("device.threads", s.device.threads, 1024);
     at_least("layout.stages", s.layout.stages, 0);

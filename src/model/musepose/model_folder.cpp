@@ -32,6 +32,18 @@ bool of_motion(const std::string& key) {
     return key.find("motion_modules.") != std::string::npos;
 }
 
+/// Nothing but the vision tower and its projection is looked at: an older published file holds all of CLIP.
+void check_clip(const Config& config, const io::WeightFile& file, Mistakes& mistakes) {
+    static const std::vector<std::string> ignored{"embeddings.position_ids"};
+    const auto all = keys_of(Part::image_encoder, config);
+    for (const std::string prefix : {"vision_model.", "visual_projection."}) {
+        std::vector<KeySpec> below;
+        for (const auto& spec : all)
+            if (spec.key.starts_with(prefix)) below.push_back({spec.key.substr(prefix.size()), spec.shape, spec.needed});
+        check_keys(below, file, prefix, ignored, mistakes);
+    }
+}
+
 std::shared_ptr<const io::WeightFile> open_file(const std::filesystem::path& path, Mistakes& mistakes) {
     if (path.empty()) return nullptr;
     try {
@@ -102,7 +114,6 @@ ModelFolder ModelFolder::open(const std::filesystem::path& folder, Mistakes& mis
                           made.files_.base.string(), " are taken, as the published program does"));
         // A stored table of positions is rounded, and its length that of the training; it is computed.
         const std::vector<std::string> positions{".pos_encoder.pe"};
-        const std::vector<std::string> of_clip{"embeddings.position_ids"};
         check_keys(spatial, *made.denoising_, "", {}, own);
         if (!from_base.empty()) check_wanted(from_base, *made.base_, "", own);
         check_keys(motion, *made.motion_, "", positions, own);
@@ -112,7 +123,7 @@ ModelFolder ModelFolder::open(const std::filesystem::path& folder, Mistakes& mis
         if (has_old_names(*made.vae_))
             for (auto& spec : vae) spec.key = old_vae_name(spec.key);
         check_keys(vae, *made.vae_, "", {}, own);
-        check_keys(keys_of(Part::image_encoder, made.config_), *made.encoder_, "", of_clip, own);
+        check_clip(made.config_, *made.encoder_, own);
     }
     for (const auto& text : own.texts()) mistakes.add(text);
     return made;
