@@ -1,7 +1,8 @@
 #include "model/model.hpp"
 
-#include "model/mimicmotion/open.hpp"
-#include "model/musepose/open.hpp"
+#include "model/mimicmotion/mimicmotion.hpp"
+#include "model/musepose/musepose.hpp"
+#include "model/networks/open_model.hpp"
 
 #include <algorithm>
 
@@ -9,8 +10,8 @@ namespace weft::model {
 
 std::unique_ptr<Model> open_model(const Settings& settings, Mistakes& mistakes, Need need) {
     switch (settings.model.family) {
-        case FamilyName::mimicmotion: return mimicmotion::open_model(settings, mistakes, need);
-        case FamilyName::musepose: return musepose::open_model(settings, mistakes, need);
+        case FamilyName::mimicmotion: return open_folder<mimicmotion::Config>(settings, mistakes, need, mimicmotion::for_clip);
+        case FamilyName::musepose: return open_folder<musepose::Config>(settings, mistakes, need, musepose::for_clip);
     }
     return nullptr;
 }

@@ -3,6 +3,7 @@
 #include "base/text.hpp"
 #include "device/meter.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <set>
 
@@ -83,33 +84,28 @@ void FileSource::expect(const std::string& key, at::IntArrayRef shape) {
     static_cast<void>(find(key, shape));
 }
 
-void check_wanted(std::span<const KeySpec> wanted, const io::WeightFile& file, const std::string& prefix, Mistakes& mistakes) {
+void check_wanted(std::span<const KeySpec> wanted, const io::WeightFile& file, Mistakes& mistakes) {
     std::set<std::string> names;
-    for (const auto& spec : wanted) {
-        const auto name = prefix + spec.key;
+    for (const auto& [name, shape, needed] : wanted) {
         if (!names.insert(name).second) continue;  // asked for by two units
         const auto found = file.tensors().find(name);
         if (found == file.tensors().end())
-            mistakes.add(cat(file.path().string(), ": key ", name, " is missing; wanted is ", io::shape_text(spec.shape)));
-        else if (!is_shape(found->second.shape, spec.shape))
-            mistakes.add(
-                cat(file.path().string(), ": key ", name, " has shape ", io::shape_text(found->second.shape), ", wanted is ", io::shape_text(spec.shape)));
+            mistakes.add(cat(file.path().string(), ": key ", name, " is missing; wanted is ", io::shape_text(shape)));
+        else if (!is_shape(found->second.shape, shape))
+            mistakes.add(cat(file.path().string(), ": key ", name, " has shape ", io::shape_text(found->second.shape), ", wanted is ", io::shape_text(shape)));
         else if (const auto type = found->second.type;
                  type != io::ElementType::f16 && type != io::ElementType::bf16 && type != io::ElementType::f32 && type != io::ElementType::f64)
             mistakes.add(cat(file.path().string(), ": key ", name, " holds ", io::element_name(type), ", wanted are floating-point numbers"));
     }
 }
 
-void check_keys(std::span<const KeySpec> wanted, const io::WeightFile& file, const std::string& prefix, std::span<const std::string> ignored,
-                Mistakes& mistakes) {
-    check_wanted(wanted, file, prefix, mistakes);
+void check_keys(std::span<const KeySpec> wanted, const io::WeightFile& file, std::span<const std::string> ignored, Mistakes& mistakes) {
+    check_wanted(wanted, file, mistakes);
     std::set<std::string> names;
-    for (const auto& spec : wanted) names.insert(prefix + spec.key);
+    for (const auto& spec : wanted) names.insert(spec.key);
     for (const auto& [name, stored] : file.tensors()) {
-        if (!name.starts_with(prefix) || names.contains(name)) continue;
-        bool known = false;
-        for (const auto& ending : ignored) known = known || name.ends_with(ending);
-        if (!known)
+        const auto covers = [&name = name](const std::string& part) { return name.starts_with(part) || name.ends_with(part); };
+        if (!names.contains(name) && std::ranges::none_of(ignored, covers))
             mistakes.add(cat(file.path().string(), ": key ", name, " ", io::shape_text(stored.shape),
                              " is surplus: no part of the model that the config files describe"));
     }

@@ -37,12 +37,11 @@ class FileSource final : public WeightSource {
     Rename name_in_file_;
 };
 
-/// Compares what a network asks for with what a file holds below `prefix`: missing and misshapen keys, each by name, go to `mistakes`.
-void check_wanted(std::span<const KeySpec> wanted, const io::WeightFile& file, const std::string& prefix, Mistakes& mistakes);
+/// Compares keys, by their names in the file, with what it holds: missing and misshapen ones, each by name, go to `mistakes`.
+void check_wanted(std::span<const KeySpec> wanted, const io::WeightFile& file, Mistakes& mistakes);
 
-/// The same, and surplus keys; those that end in one of `ignored` are none.
-void check_keys(std::span<const KeySpec> wanted, const io::WeightFile& file, const std::string& prefix, std::span<const std::string> ignored,
-                Mistakes& mistakes);
+/// The same, and surplus keys; those that begin or end with one of `ignored` are none.
+void check_keys(std::span<const KeySpec> wanted, const io::WeightFile& file, std::span<const std::string> ignored, Mistakes& mistakes);
 
 /// A stored tensor as a CPU tensor of its own type: mapped where it lies on a 64-byte border and is contiguous, else a copy. `keep` stays alive with it.
 [[nodiscard]] at::Tensor as_tensor(const io::StoredTensor& stored, std::shared_ptr<const io::WeightFile> keep);

@@ -1,11 +1,11 @@
-#include "model/euler.hpp"
+#include "model/mimicmotion/euler.hpp"
 #include "base/text.hpp"
 #include "support/golden.hpp"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-namespace weft::model {
+namespace weft::model::mimicmotion {
 namespace {
 
 TEST(Euler, AsRecorded) {
@@ -61,4 +61,4 @@ TEST(Euler, AnySubsetOfFramesGivesTheSameBits) {
 }
 
 }  // namespace
-}  // namespace weft::model
+}  // namespace weft::model::mimicmotion

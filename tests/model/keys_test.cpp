@@ -41,26 +41,26 @@ Config read_published() {
         fs::copy_file(golden::mimicmotion() / "manifest-full" / source, folder.path() / part / name);
     }
     Mistakes mistakes;
-    const auto files = find_files(folder.path(), /*weights=*/false, mistakes);
-    const auto config = read_config(files, mistakes);
+    const auto config = ModelFolder::open(folder.path(), mistakes, /*weights=*/false).config();
     EXPECT_THAT(mistakes.texts(), testing::IsEmpty());
     return config;
 }
 
-class PublishedKeys : public testing::TestWithParam<Part> {};
+class PublishedKeys : public testing::TestWithParam<PartFiles> {};
 
 TEST_P(PublishedKeys, AreTheManifests) {
-    const auto wanted = read_manifest(std::string(part_name(GetParam())));
+    const auto wanted = read_manifest(GetParam().name);
     constexpr std::array<std::size_t, 4> rows{1428, 19, 374, 520};
-    EXPECT_EQ(wanted.size(), rows.at(static_cast<std::size_t>(GetParam())));
+    EXPECT_EQ(wanted.size(), rows.at(static_cast<std::size_t>(GetParam().part)));
     for (const auto& config : {Config{}, read_published()}) {
         Shapes shapes;
-        for (const auto& spec : keys_of(GetParam(), config)) EXPECT_TRUE(shapes.emplace(spec.key, spec.shape).second) << spec.key << " is listed twice";
+        for (const auto& spec : config.networks().keys(GetParam().part))
+            EXPECT_TRUE(shapes.emplace(spec.key, spec.shape).second) << spec.key << " is listed twice";
         EXPECT_EQ(shapes, wanted);
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Parts, PublishedKeys, testing::ValuesIn(all_parts), [](const auto& part) { return std::string(part_name(part.param)); });
+INSTANTIATE_TEST_SUITE_P(Parts, PublishedKeys, testing::ValuesIn(Config::parts()), [](const auto& part) { return part.param.name; });
 
 TEST(PublishedConfig, DefaultsAreThePublishedValues) {
     const auto read = read_published();
@@ -77,7 +77,7 @@ TEST(PublishedConfig, DefaultsAreThePublishedValues) {
 
 /// Its constant is computed once from the context; what only it needs is checked but not kept.
 TEST(Keys, OneTokenAttentionKeepsNoWeights) {
-    for (const auto& spec : keys_of(Part::unet, Config{})) {
+    for (const auto& spec : Config{}.networks().keys(Part::denoiser)) {
         const auto has = [&](const char* part) { return spec.key.find(part) != std::string::npos; };
         EXPECT_EQ(spec.needed, !(has("transformer_blocks") && (has(".attn2.") || has(".norm2.")))) << spec.key;
     }

@@ -1,4 +1,4 @@
-#include "model/mimicmotion/model_folder.hpp"
+#include "model/networks/model_folder.hpp"
 #include "base/file.hpp"
 #include "io/weight_files.hpp"
 #include "model/make_model.hpp"

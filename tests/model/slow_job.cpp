@@ -2,6 +2,7 @@
 
 #include "base/text.hpp"
 #include "model/mimicmotion/clip_pixels.hpp"
+#include "model/mimicmotion/euler.hpp"
 #include "model/mimicmotion/mimicmotion.hpp"
 #include "model/networks/clip.hpp"
 #include "model/networks/vae.hpp"

@@ -107,7 +107,7 @@ struct SlowTransformer {
 /// One UNet call, unit by unit; what units fuse is computed apart from the same layers.
 Tensors run_unet(const ModelFolder& folder, const Tensors& given, const Chunks& chunks, const Where& where) {
     const auto& config = folder.config().unet;
-    const auto source = folder.source(Part::unet, where.device.torch, where.dtype);
+    const auto source = folder.source(Part::denoiser, where.device.torch, where.dtype);
     const Weights root{*source};
     Tensors out;
 
@@ -117,13 +117,13 @@ Tensors run_unet(const ModelFolder& folder, const Tensors& given, const Chunks& 
     out["unet.time_embedding"] =
         embed(where(sinusoid(timestep.view({1}), config.channels.front())), take_embedding(root / "time_embedding", config.channels.front(), width, width));
     out["unet.add_embedding"] = embed(where(sinusoid(ids.view({3}), config.addition_time_embed_dim).view({1, -1})),
-                                      take_embedding(root / "add_embedding", config.projection_input_dim, width, width));
+                                      take_embedding(root / "add_embedding", 3 * config.addition_time_embed_dim, width, width));
 
-    UNetEmbedding embedding(config);
+    auto embedding = folder.networks().embedding;
     embedding.bind(root);
     PassState state;
     state.chunks = chunks;
-    state.silu_embedding = embedding(timestep.item<double>(), {ids[0][0].item<double>(), ids[0][1].item<double>(), ids[0][2].item<double>()});
+    state.silu_embedding = embedding(timestep.item<double>(), std::array{ids[0][0].item<double>(), ids[0][1].item<double>(), ids[0][2].item<double>()});
     state.hidden = where(given.at("in.unet.sample")[0].permute({0, 2, 3, 1}).contiguous());
     state.pose = where(given.at("in.unet.pose_latents").permute({0, 2, 3, 1}).contiguous());
     state.height = state.hidden.size(1);

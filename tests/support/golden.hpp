@@ -1,7 +1,7 @@
 #pragma once
 #include "device/device.hpp"
-#include "model/mimicmotion/model_folder.hpp"
-#include "model/musepose/model_folder.hpp"
+#include "model/mimicmotion/config.hpp"
+#include "model/musepose/config.hpp"
 
 #include <ATen/core/Tensor.h>
 #include <nlohmann/json.hpp>

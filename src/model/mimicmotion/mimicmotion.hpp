@@ -1,9 +1,8 @@
 #pragma once
-#include "device/device.hpp"
-#include "model/euler.hpp"
-#include "model/family.hpp"
-#include "model/mimicmotion/model_folder.hpp"
+#include "base/settings.hpp"
+#include "model/mimicmotion/config.hpp"
 #include "model/networks/unet_family.hpp"
+#include "plan/plan.hpp"
 
 #include <memory>
 
@@ -15,17 +14,18 @@ struct ClipSettings : ClipForm {
         steps = 25;
         seed = 42;
     }
+    explicit ClipSettings(const ClipForm& form) : ClipForm{form} {}
     std::int64_t num_frames = 0;  ///< with frame 0
     double noise_aug = 0;
     std::int64_t fps = 7;
     std::int64_t motion_bucket = 127;
 };
 
-/// A pass over one slice, from the config alone: what Family::layout() gives. PoseNet counts to the first unit, time and size embedding to every rank.
-[[nodiscard]] PassLayout lay_out_pass(const Config& config, const PassSize& size, const Chunks& chunks, double flops_per_second);
-
 /// MimicMotion on `device`. `maps` are the clip's pose maps; frame 0 is the reference's.
 [[nodiscard]] std::unique_ptr<Family> make_mimicmotion(const ModelFolder& folder, const ClipSettings& settings, const ComputeDevice& device, PoseMaps maps);
+/// The same for the clip of a job.
+[[nodiscard]] std::unique_ptr<Family> for_clip(const ModelFolder& folder, const Settings& settings, const plan::Plan& plan, const ComputeDevice& device,
+                                               PoseMaps maps);
 
 /// Draw 1 (unit normal [1, 3, height, width], added to the picture times noise_aug) and draw 2 (unit normal [period, channels, h, w]) of the one
 /// CPU generator that the seed starts, as the published program draws them.

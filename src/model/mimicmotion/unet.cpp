@@ -1,8 +1,6 @@
 #include "model/mimicmotion/unet.hpp"
 
-#include "base/error.hpp"
 #include "base/text.hpp"
-#include "model/networks/unet_units.hpp"
 
 #include <algorithm>
 
@@ -120,14 +118,22 @@ class TemporalPart final : public Unit {
     Linear proj_out_;
 };
 
-/// Appends the units of the published tree in running order.
-class Builder {
+class Builder final : public UNetBuilder {
   public:
-    explicit Builder(const UNetConfig& config) : config_{config} {}
+    explicit Builder(const UNetConfig& config) : UNetBuilder{config}, config_{config} {}
 
-    void resnet(const std::string& layer, std::int64_t in, std::int64_t out, double eps, Skip skip, After after) {
-        add<SpatialResnet>(layer + ".spatial_res_block", in, out, config_.embedding_dim(), eps, skip);
-        add<TemporalResnet>(layer, out, config_.embedding_dim(), eps, after);
+  private:
+    void layer(const UNetLayer& layer) override {
+        const auto resnet = layer.part("resnets");
+        add<SpatialResnet>(resnet + ".spatial_res_block", layer.in, layer.out, config_.embedding_dim(), resnet_eps(layer), layer.skip());
+        add<TemporalResnet>(resnet, layer.out, config_.embedding_dim(), resnet_eps(layer), layer.attention ? After::nothing : layer.after());
+        if (layer.attention) transformer(layer.part("attentions"), layer.level, layer.after());
+    }
+
+    /// It differs by block type (models/mimicmotion.md section 2.3).
+    static double resnet_eps(const UNetLayer& layer) {
+        const bool small = layer.way == UNetLayer::Way::up || (layer.way == UNetLayer::Way::down && layer.attention);
+        return small ? 1e-6 : 1e-5;
     }
 
     void transformer(const std::string& prefix, std::size_t level, After after) {
@@ -140,78 +146,13 @@ class Builder {
         }
     }
 
-    template <class Type, class... Arguments>
-    void add(Arguments&&... arguments) {
-        units.push_back(std::make_unique<Type>(std::forward<Arguments>(arguments)...));
-    }
-
-    Units units;
-
-  private:
     const UNetConfig& config_;
 };
 
 }  // namespace
 
 Units make_unet(const UNetConfig& config) {
-    Builder builder(config);
-    const auto levels = config.channels.size();
-    std::vector<std::int64_t> skip_channels{config.channels.front()};
-    builder.add<ConvIn>(config.in_channels, config.channels.front());
-
-    // Epsilons differ by block type (models/mimicmotion.md section 2.3).
-    for (std::size_t level = 0; level < levels; ++level) {
-        const auto block = cat("down_blocks.", level);
-        const bool attention = config.down_attention[level];
-        const auto out = config.channels[level];
-        for (std::int64_t layer = 0; layer < config.layers[level]; ++layer) {
-            const auto in = layer == 0 ? config.channels[level == 0 ? 0 : level - 1] : out;
-            builder.resnet(cat(block, ".resnets.", layer), in, out, attention ? 1e-6 : 1e-5, Skip::keep, attention ? After::nothing : After::push);
-            if (attention) builder.transformer(cat(block, ".attentions.", layer), level, After::push);
-            skip_channels.push_back(out);
-        }
-        if (level + 1 < levels) {
-            builder.add<Downsample>(block, out);
-            skip_channels.push_back(out);
-        }
-    }
-
-    const auto inner = config.channels.back();
-    builder.resnet("mid_block.resnets.0", inner, inner, 1e-5, Skip::keep, After::nothing);
-    builder.transformer("mid_block.attentions.0", levels - 1, After::nothing);
-    builder.resnet("mid_block.resnets.1", inner, inner, 1e-5, Skip::keep, After::nothing);
-
-    auto hidden = inner;
-    for (std::size_t up = 0; up < levels; ++up) {
-        const auto level = levels - 1 - up;
-        const auto block = cat("up_blocks.", up);
-        const auto out = config.channels[level];
-        for (std::int64_t layer = 0; layer < config.layers[level] + 1; ++layer) {
-            builder.resnet(cat(block, ".resnets.", layer), hidden + skip_channels.back(), out, 1e-6, Skip::pop, After::nothing);
-            skip_channels.pop_back();
-            if (config.up_attention[up]) builder.transformer(cat(block, ".attentions.", layer), level, After::nothing);
-            hidden = out;
-        }
-        if (up + 1 < levels) builder.add<Upsample>(block, out, static_cast<std::int64_t>(level) - 1);
-    }
-    builder.add<ConvOut>(config.channels.front(), config.out_channels);
-    return std::move(builder.units);
-}
-
-void UNetEmbedding::bind(const Weights& source) {
-    const auto base = config_.channels.front();
-    time_ = take_embedding(source / "time_embedding", base, config_.embedding_dim(), config_.embedding_dim());
-    added_ = take_embedding(source / "add_embedding", config_.projection_input_dim, config_.embedding_dim(), config_.embedding_dim());
-}
-
-at::Tensor UNetEmbedding::operator()(double timestep, const std::array<double, 3>& ids) const {
-    const auto& like = time_.first.weight;
-    const auto on_device = [&](const at::Tensor& values) { return values.to(like.device(), like.scalar_type()); };
-    const auto time = sinusoid(at::full({1}, timestep, at::TensorOptions{}.dtype(c10::kFloat)), config_.channels.front());
-    const auto numbers = at::empty({3}, at::TensorOptions{}.dtype(c10::kFloat));
-    std::copy(ids.begin(), ids.end(), numbers.mutable_data_ptr<float>());
-    const auto added = sinusoid(numbers, config_.addition_time_embed_dim).view({1, -1});
-    return at::silu(embed(on_device(time), time_) + embed(on_device(added), added_));
+    return Builder(config).build();
 }
 
 }  // namespace weft::model::mimicmotion

@@ -1,9 +1,8 @@
 #pragma once
-#include "device/device.hpp"
-#include "model/family.hpp"
-#include "model/musepose/ddim.hpp"
-#include "model/musepose/model_folder.hpp"
+#include "base/settings.hpp"
+#include "model/musepose/config.hpp"
 #include "model/networks/unet_family.hpp"
+#include "plan/plan.hpp"
 
 #include <map>
 #include <memory>
@@ -17,14 +16,15 @@ struct ClipSettings : ClipForm {
         steps = 20;
         seed = 99;
     }
+    explicit ClipSettings(const ClipForm& form) : ClipForm{form} {}
     std::int64_t num_latents = 0;  ///< frames with repeats: the noise's length
 };
 
-/// A pass over one slice, from the config alone: what Family::layout() gives. The pose guider counts to the first unit, the time embedding to every rank.
-[[nodiscard]] PassLayout lay_out_pass(const Config& config, const PassSize& size, const Chunks& chunks, double flops_per_second);
-
 /// MusePose on `device`. `maps` are the clip's pose maps.
 [[nodiscard]] std::unique_ptr<Family> make_musepose(const ModelFolder& folder, const ClipSettings& settings, const ComputeDevice& device, PoseMaps maps);
+/// The same for the clip of a job.
+[[nodiscard]] std::unique_ptr<Family> for_clip(const ModelFolder& folder, const Settings& settings, const plan::Plan& plan, const ComputeDevice& device,
+                                               PoseMaps maps);
 
 /// What CLIP takes: the reference [height, width, 3] uint8 squashed to image x image with Pillow's bicubic filter and normalised, [1, image, image, 3] fp32.
 [[nodiscard]] at::Tensor clip_pixels(const at::Tensor& reference, std::int64_t image);

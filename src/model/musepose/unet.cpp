@@ -2,7 +2,6 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
-#include "model/networks/unet_units.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -101,61 +100,29 @@ class MotionFeedForward final : public Unit {
     Linear proj_out_;
 };
 
-enum class Network { denoiser, reference };
-
-/// Appends the units of a published tree in running order.
-class Builder {
+/// Both UNets: what the denoiser has more is motion modules and the bank's tokens.
+class Builder final : public UNetBuilder {
   public:
-    Builder(const UNetConfig& config, Network network) : config_{config}, denoiser_{network == Network::denoiser} {}
-
-    Units build() {
-        const auto& widths = config_.channels;
-        std::vector<std::int64_t> skips{widths.front()};
-        auto hidden = widths.front();
-        add<ConvIn>(config_.in_channels, hidden);
-        for (std::size_t level = 0; level < widths.size(); ++level) {
-            const auto block = cat("down_blocks.", level);
-            for (std::int64_t i = 0; i < config_.layers; ++i) {
-                layer(block, i, level, hidden, Skip::keep, After::push);
-                hidden = widths[level];
-                skips.push_back(hidden);
-            }
-            if (level + 1 == widths.size()) continue;
-            add<Downsample>(block, hidden);
-            skips.push_back(hidden);
-        }
-        add<SpatialResnet>("mid_block.resnets.0", hidden, hidden, config_.embedding_dim(), resnet_eps, Skip::keep);
-        transformer("mid_block.attentions.0", hidden, After::nothing);
-        if (denoiser_) motion("mid_block.motion_modules.0", hidden, After::nothing);
-        add<SpatialResnet>("mid_block.resnets.1", hidden, hidden, config_.embedding_dim(), resnet_eps, Skip::keep);
-        for (std::size_t up = 0; up < widths.size(); ++up) {
-            const auto level = widths.size() - 1 - up;
-            const auto block = cat("up_blocks.", up);
-            for (std::int64_t i = 0; i < config_.layers + 1; ++i) {
-                layer(block, i, level, hidden + skips.back(), Skip::pop, After::nothing);
-                skips.pop_back();
-                hidden = widths[level];
-            }
-            if (level > 0) add<Upsample>(block, hidden, static_cast<std::int64_t>(level) - 1);
-        }
-        if (denoiser_) add<ConvOut>(hidden, config_.out_channels);
-        return std::move(units_);
-    }
+    enum class Network { denoiser, reference };
+    Builder(const UNetConfig& config, Network network) : UNetBuilder{config}, config_{config}, denoiser_{network == Network::denoiser} {}
 
   private:
-    /// A resnet, and behind it what the level and the network have of spatial transformer and motion module. The last of them leaves the skip.
-    void layer(const std::string& block, std::int64_t i, std::size_t level, std::int64_t in, Skip skip, After after) {
-        const auto out = config_.channels[level];
-        const bool attention = config_.attention[level];
-        add<SpatialResnet>(cat(block, ".resnets.", i), in, out, config_.embedding_dim(), resnet_eps, skip, attention || denoiser_ ? After::nothing : after);
-        if (attention) transformer(cat(block, ".attentions.", i), out, denoiser_ ? After::nothing : after);
-        if (denoiser_) motion(cat(block, ".motion_modules.", i), out, after);
+    /// The last of its units leaves the skip.
+    void layer(const UNetLayer& layer) override {
+        const bool motion = denoiser_ && !layer.ends_middle;
+        const auto after = motion ? After::nothing : layer.after();
+        add<SpatialResnet>(layer.part("resnets"), layer.in, layer.out, config_.embedding_dim(), resnet_eps, layer.skip(),
+                           layer.attention ? After::nothing : after);
+        if (layer.attention) transformer(layer, after);
+        if (!motion) return;
+        add<MotionAttention>(layer.part("motion_modules"), layer.out, config_.motion_heads);
+        add<MotionFeedForward>(layer.part("motion_modules"), layer.out, layer.after());
     }
 
-    void transformer(const std::string& prefix, std::int64_t channels, After after) {
-        const SpatialBlock block{.prefix = prefix,
-                                 .channels = channels,
-                                 .heads = config_.heads,
+    void transformer(const UNetLayer& layer, After after) {
+        const SpatialBlock block{.prefix = layer.part("attentions"),
+                                 .channels = layer.out,
+                                 .heads = config_.heads[layer.level],
                                  .context = config_.cross_attention_dim,
                                  .projection = Pointwise::convolution,
                                  .closes = true,
@@ -165,45 +132,24 @@ class Builder {
         add<SpatialFeedForward>(block);
     }
 
-    void motion(const std::string& prefix, std::int64_t channels, After after) {
-        add<MotionAttention>(prefix, channels, config_.motion_heads);
-        add<MotionFeedForward>(prefix, channels, after);
-    }
-
-    template <class Type, class... Arguments>
-    void add(Arguments&&... arguments) {
-        units_.push_back(std::make_unique<Type>(std::forward<Arguments>(arguments)...));
-    }
-
     const UNetConfig& config_;
     bool denoiser_;
-    Units units_;
 };
 
 }  // namespace
 
 Units make_denoiser(const UNetConfig& config) {
-    return Builder(config, Network::denoiser).build();
+    return Builder(config, Builder::Network::denoiser).build();
 }
 
 Units make_reference(const UNetConfig& config) {
-    return Builder(config, Network::reference).build();
+    return Builder(config, Builder::Network::reference).build(UNetBuilder::End::last_block);
 }
 
 std::size_t units_for_bank(const Units& reference) {
     const auto last = std::find_if(reference.rbegin(), reference.rend(), [](const auto& unit) { return unit->name().ends_with(".attn1"); });
     ensure(last != reference.rend(), "the reference UNet has self-attentions");
     return static_cast<std::size_t>(reference.rend() - last);
-}
-
-void UNetEmbedding::bind(const Weights& source) {
-    time_ = take_embedding(source / "time_embedding", config_.channels.front(), config_.embedding_dim(), config_.embedding_dim());
-}
-
-at::Tensor UNetEmbedding::operator()(double timestep) const {
-    const auto& like = time_.first.weight;
-    const auto time = sinusoid(at::full({1}, timestep, at::TensorOptions{}.dtype(c10::kFloat)), config_.channels.front());
-    return at::silu(embed(time.to(like.device(), like.scalar_type()), time_));
 }
 
 at::Tensor frame_positions(std::int64_t frames, std::int64_t channels) {

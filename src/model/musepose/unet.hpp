@@ -1,7 +1,5 @@
 #pragma once
-#include "model/layers/layers.hpp"
 #include "model/musepose/config.hpp"
-#include "model/unit.hpp"
 
 namespace weft::model::musepose {
 
@@ -15,20 +13,6 @@ namespace weft::model::musepose {
 
 /// How many of the reference's units are needed for the bank: those up to its last self-attention.
 [[nodiscard]] std::size_t units_for_bank(const Units& reference);
-
-/// The time embedding, which all units share.
-class UNetEmbedding {
-  public:
-    explicit UNetEmbedding(const UNetConfig& config) : config_{config} {}
-    void bind(const Weights& source);
-
-    /// SiLU(time_embedding(t)), [1, embedding].
-    [[nodiscard]] at::Tensor operator()(double timestep) const;
-
-  private:
-    UNetConfig config_;
-    Embedding time_;
-};
 
 /// Added to the inputs of attention over frames, [frames, channels] fp32: row p is frame p of the window, sin and cos by turns (section 3.3).
 [[nodiscard]] at::Tensor frame_positions(std::int64_t frames, std::int64_t channels);

@@ -1,28 +1,25 @@
 #include "model/networks/clip.hpp"
 
 #include "base/text.hpp"
-#include "model/networks/config_reader.hpp"
 
 #include <algorithm>
 
 namespace weft::model {
 
-ClipConfig read_clip(const std::filesystem::path& path, const ClipConfig& published, Mistakes& mistakes) {
-    auto reader = ConfigReader(path, mistakes).inside("vision_config");
-    auto clip = published;
-    reader.whole("hidden_size", clip.hidden);
-    reader.whole("intermediate_size", clip.intermediate);
-    reader.whole("num_hidden_layers", clip.layers);
-    reader.whole("num_attention_heads", clip.heads);
-    reader.whole("patch_size", clip.patch);
-    reader.whole("image_size", clip.image);
-    reader.whole("projection_dim", clip.projection);
-    reader.real("layer_norm_eps", clip.eps);
-    reader.must_be("hidden_act", clip.gelu == Gelu::quick ? "quick_gelu" : "gelu");
-    reader.must_be("num_channels", std::int64_t{3});
-    if (clip.hidden % clip.heads != 0) reader.wrong("num_attention_heads", "must divide hidden_size");
-    if (clip.image % clip.patch != 0) reader.wrong("patch_size", "must divide image_size");
-    return clip;
+void describe(ConfigFile& outer, ClipConfig& clip) {
+    auto file = outer.inside("vision_config", ConfigFile::Absent::same);
+    file.whole("hidden_size", clip.hidden);
+    file.whole("intermediate_size", clip.intermediate);
+    file.whole("num_hidden_layers", clip.layers);
+    file.whole("num_attention_heads", clip.heads);
+    file.whole("patch_size", clip.patch);
+    file.whole("image_size", clip.image);
+    file.whole("projection_dim", clip.projection);
+    file.real("layer_norm_eps", clip.eps);
+    file.must_be("hidden_act", clip.gelu == Gelu::quick ? "quick_gelu" : "gelu");
+    file.must_be("num_channels", std::int64_t{3});
+    if (clip.hidden % clip.heads != 0) file.wrong("num_attention_heads", "must divide hidden_size");
+    if (clip.image % clip.patch != 0) file.wrong("patch_size", "must divide image_size");
 }
 
 void ClipEncoder::bind(const Weights& source) {

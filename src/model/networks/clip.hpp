@@ -1,10 +1,8 @@
 #pragma once
-#include "base/error.hpp"
 #include "model/layers/layers.hpp"
+#include "model/networks/config_file.hpp"
 
 #include <cstdint>
-#include <filesystem>
-
 #include <functional>
 #include <vector>
 
@@ -25,8 +23,8 @@ struct ClipConfig {
     Gelu gelu = Gelu::exact;
 };
 
-/// What the file says in place of `published`. The file of a whole CLIP may have the numbers in its `vision_config`.
-[[nodiscard]] ClipConfig read_clip(const std::filesystem::path& path, const ClipConfig& published, Mistakes& mistakes);
+/// The file of a whole CLIP may have the numbers in its `vision_config`.
+void describe(ConfigFile& file, ClipConfig& config);
 
 /// CLIP's vision tower with projection (models/mimicmotion.md section 4, models/musepose.md section 6).
 class ClipEncoder {

@@ -2,60 +2,62 @@
 #include "model/model.hpp"
 #include "model/networks/unet_family.hpp"
 
+#include <functional>
+#include <memory>
 #include <utility>
 
 namespace weft::model {
 
-/// A Model over the ModelFolder of a family: what its sizes, layouts and clips have in common.
-template <class Folder>
-class FolderModel : public Model {
+/// The half of a clip's settings that all families have.
+[[nodiscard]] ClipForm form_of(const Settings& settings, const plan::Plan& plan, const ComputeDevice& device);
+
+/// A Model over the folder of a family.
+template <class Config>
+class FolderModel final : public Model {
   public:
-    explicit FolderModel(Folder folder) : folder_{std::move(folder)} {}
+    /// Sets the family up for a clip.
+    using ForClip = std::unique_ptr<Family> (*)(const FolderOf<Config>&, const Settings&, const plan::Plan&, const ComputeDevice&, PoseMaps);
+    FolderModel(FolderOf<Config> folder, ForClip make) : folder_{std::move(folder)}, for_clip_{make} {}
 
-    std::map<std::string, std::string> digests() const final { return folder_.digests(); }
+    ModelSizes sizes() const override {
+        const auto& networks = folder_.networks();
+        const auto vae = networks.elements(Part::vae);
+        // A reference UNet is loaded unit by unit, none as large as CLIP.
+        return {.latent_channels = networks.vae.latent_channels,
+                .encode_elements = std::max(networks.elements(Part::image_encoder), vae),
+                .denoise_elements = networks.elements(Part::denoiser) + networks.elements(Part::pose_network),
+                .decode_elements = vae};
+    }
 
-    PassLayout pass_layout(const Settings& settings, std::int64_t num_slots, c10::DeviceType kind, c10::ScalarType dtype, double flops_per_second) const final {
+    std::map<std::string, std::string> digests() const override { return folder_.digests(); }
+
+    PassLayout pass_layout(const Settings& settings, std::int64_t num_slots, c10::DeviceType kind, c10::ScalarType dtype,
+                           double flops_per_second) const override {
         ClipForm form;
         form.height = settings.video.height;
         form.width = settings.video.width;
         form.slice_length = num_slots;
         form.dtype = dtype;
-        return lay_out_pass(folder_.config(), form.pass_size(), chunks_for(kind), flops_per_second);  // the family's own
+        return folder_.networks().lay_out_pass(form.pass_size(), chunks_for(kind), flops_per_second);
     }
 
-  protected:
-    template <class Part>
-    [[nodiscard]] std::int64_t elements(Part part) const {
-        std::int64_t sum = 0;
-        for (const auto& key : keys_of(part, folder_.config()))
-            if (key.needed) sum += key.elements();
-        return sum;
+    std::unique_ptr<Family> for_clip(const Settings& settings, const plan::Plan& plan, const ComputeDevice& device, PoseMaps maps) const override {
+        return for_clip_(folder_, settings, plan, device, std::move(maps));
     }
 
-    /// The half of a clip's settings that all families have.
-    static void fill(ClipForm& form, const Settings& s, const plan::Plan& plan, const ComputeDevice& device) {
-        form.height = s.video.height;
-        form.width = s.video.width;
-        form.slice_length = static_cast<std::int64_t>(plan.slices.front().frames.size());
-        form.steps = s.sampling.steps;
-        form.seed = s.sampling.seed;
-        form.dtype = resolve_dtype(s.model.dtype, device, "model.dtype");
-        form.decode_dtype = resolve_dtype(s.decode.dtype, device, "decode.dtype");
-        form.chunks = chunks_for(device);
-        form.flops_per_second = assumed_flops_per_second(device.torch.type(), form.dtype);
-    }
-
-    Folder folder_;
+  private:
+    FolderOf<Config> folder_;
+    ForClip for_clip_;
 };
 
 /// Opens the folder that the settings name, or noise in place of it; nothing where there are mistakes.
-template <class OpenModel, class Folder>
-[[nodiscard]] std::unique_ptr<Model> open_folder(const Settings& settings, Mistakes& mistakes, Need need) {
-    if (settings.model.path == "random") return std::make_unique<OpenModel>(Folder::random({}));
+template <class Config>
+[[nodiscard]] std::unique_ptr<Model> open_folder(const Settings& settings, Mistakes& mistakes, Need need, typename FolderModel<Config>::ForClip for_clip) {
+    if (settings.model.path == "random") return std::make_unique<FolderModel<Config>>(FolderOf<Config>::random({}), for_clip);
     const auto before = mistakes.texts().size();
-    auto folder = Folder::open(settings.input_path(settings.model.path), mistakes, need == Need::weights);
+    auto folder = FolderOf<Config>::open(settings.input_path(settings.model.path), mistakes, need == Need::weights);
     if (mistakes.texts().size() != before) return nullptr;
-    return std::make_unique<OpenModel>(std::move(folder));
+    return std::make_unique<FolderModel<Config>>(std::move(folder), for_clip);
 }
 
 }  // namespace weft::model

@@ -7,24 +7,61 @@
 
 namespace weft::model {
 
+namespace {
+/// Bound to its weights in the folder, which need not stay open.
+template <class Network>
+Network bound(Network network, const ModelFolder& folder, Part part, c10::Device device, c10::ScalarType dtype) {
+    const auto source = folder.source(part, device, dtype);
+    network.bind(Weights{*source});
+    return network;
+}
+}  // namespace
+
+UNetFamily::UNetFamily(const ModelFolder& folder, const ClipForm& form, const ComputeDevice& device, PoseMaps maps)
+    : form_{form},
+      device_{device.torch},
+      folder_{folder},
+      maps_{std::move(maps)},
+      layout_{folder.networks().lay_out_pass(form.pass_size(), form.chunks, form.flops_per_second)},
+      units_{folder.networks().denoiser()} {}
+
+const at::Tensor& UNetFamily::embed_image(const at::Tensor& pixels) {
+    const auto encoder = bound(ClipEncoder(folder_.networks().clip), folder_, Part::image_encoder, device_, form_.dtype);
+    const OwnedBy owner(Owner::conditioning);
+    return image_embedding_ = encoder(pixels.to(device_, form_.dtype));
+}
+
+at::Tensor UNetFamily::encode_image(const at::Tensor& pixels) const {
+    const auto encoder = bound(VaeEncoder(folder_.networks().vae), folder_, Part::vae, device_, form_.dtype);
+    const OwnedBy owner(Owner::conditioning);
+    return encoder(pixels.to(device_, form_.dtype));
+}
+
+Context UNetFamily::context() const {
+    ensure(image_embedding_.defined(), "the denoiser is loaded before the picture is encoded");
+    return {.tokens = {at::zeros_like(image_embedding_), image_embedding_}, .bank = bank_.empty() ? nullptr : &bank_};
+}
+
 void UNetFamily::load_denoiser(const std::vector<bool>& wanted) {
     ensure(wanted.size() == units_.size(), "each unit is wanted or not");
     if (std::find(wanted.begin(), wanted.end(), true) == wanted.end()) return;
     const auto known = context();
-    const auto source = denoiser_source();
+    const auto source = folder_.source(Part::denoiser, device_, form_.dtype);
     const Weights root{*source};
-    bind_embedding(root);
+    embedding_ = folder_.networks().embedding;
+    embedding_->bind(root);
     for (std::size_t unit = 0; unit < units_.size(); ++unit) {
         if (!wanted[unit]) continue;
         units_[unit]->bind(root);
         units_[unit]->set_context(root, known);
     }
-    if (wanted.front()) load_pose_network();
+    if (wanted.front()) pose_network_ = bound(folder_.networks().pose, folder_, Part::pose_network, device_, form_.dtype);
 }
 
 void UNetFamily::drop_denoiser() {
-    units_ = make_units();
-    drop_pose_network();
+    units_ = folder_.networks().denoiser();
+    embedding_.reset();
+    pose_network_.reset();
     pose_features_.clear();
 }
 
@@ -35,8 +72,23 @@ PassState UNetFamily::resume(const plan::Pass& pass) {
     state.height = form_.height / 8;
     state.width = form_.width / 8;
     state.chunks = form_.chunks;
-    state.silu_embedding = silu_embedding(pass.step);
+    state.silu_embedding = embedding_.value()(timestep(pass.step), ids());
     return state;
+}
+
+PassState UNetFamily::begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) {
+    const OwnedBy owner(Owner::activations);
+    auto state = resume(pass);
+    state.hidden = input_of(pass, latents);
+    if (sees_pose(pass.branch)) state.pose = pose_features(pass, frames);
+    return state;
+}
+
+at::Tensor UNetFamily::pose_features(const plan::Pass& pass, const std::vector<std::int64_t>& frames) {
+    ensure(pose_network_.has_value(), "a pass begins where its first unit is loaded");
+    return pose_features_.of(pass.slice, frames, [this](const std::vector<std::int64_t>& some) {
+        return (*pose_network_)(pose_input(maps_(some).to(device_).to(c10::kFloat)).to(form_.dtype));
+    });
 }
 
 at::Tensor UNetFamily::finish(PassState& state) {
@@ -46,22 +98,15 @@ at::Tensor UNetFamily::finish(PassState& state) {
 }
 
 void UNetFamily::load_decoder() {
-    decoder_.emplace(bound_decoder());
+    const auto& networks = folder_.networks();
+    decoder_ = bound(VaeDecoder(networks.vae, networks.decoder), folder_, Part::vae, device_, form_.decode_dtype);
 }
 
 at::Tensor UNetFamily::decode(const at::Tensor& latents) {
     const OwnedBy owner(Owner::activations);
-    const auto scaled = (latents * (1.0 / scaling_factor())).permute({0, 2, 3, 1}).contiguous();
+    const auto scaled = (latents * (1.0 / folder_.networks().vae.scaling_factor)).permute({0, 2, 3, 1}).contiguous();
     const auto frames = (*decoder_)(scaled.to(device_, form_.decode_dtype)).to(c10::kFloat);
     return (frames / 2.0 + 0.5).clamp_(0.0, 1.0);
-}
-
-PassLayout lay_out_unet(const Units& units, std::int64_t pose_network_bytes, std::int64_t embedding_bytes, const PassSize& size, const Chunks& chunks,
-                        double flops_per_second) {
-    std::vector<UnitSketch> sketches;
-    for (const auto& unit : units) sketches.push_back(sketch_of(*unit, size.element_bytes));
-    sketches.front().weight_bytes += pose_network_bytes;
-    return lay_out(sketches, size, chunks, flops_per_second, embedding_bytes);
 }
 
 }  // namespace weft::model

@@ -1,12 +1,13 @@
 #pragma once
 #include "device/device.hpp"
 #include "model/family.hpp"
-#include "model/networks/pose_features.hpp"
-#include "model/networks/vae.hpp"
-#include "model/weights.hpp"
+#include "model/networks/model_folder.hpp"
 
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace weft::model {
 
@@ -26,7 +27,8 @@ struct ClipForm {
     }
 };
 
-/// The half of a family that all with a UNet of units, a pose network in front of it and a VAE share: loading, dropping, and the way of a pass's tensors.
+/// All that families with a UNet of units, a pose network in front of it, CLIP and a VAE share: loading, dropping, and the way of a pass's tensors. What is
+/// left to a family is what goes into the encoders and the first unit, what the units are told, the noise and the sampler.
 class UNetFamily : public Family {
   public:
     void load_denoiser(const std::vector<bool>& wanted) final;
@@ -34,6 +36,7 @@ class UNetFamily : public Family {
     const Units& units() const final { return units_; }
     const PassLayout& layout() const final { return layout_; }
     PassState resume(const plan::Pass& pass) final;
+    PassState begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) final;
     at::Tensor finish(PassState& state) final;
     c10::ScalarType prediction_type() const final { return form_.dtype; }
     void load_decoder() final;
@@ -41,48 +44,39 @@ class UNetFamily : public Family {
     at::Tensor decode(const at::Tensor& latents) final;
 
   protected:
-    UNetFamily(const ClipForm& form, const ComputeDevice& device, PoseMaps maps, PassLayout layout, Units units)
-        : form_{form}, device_{device.torch}, maps_{std::move(maps)}, layout_{std::move(layout)}, units_{std::move(units)} {}
+    UNetFamily(const ModelFolder& folder, const ClipForm& form, const ComputeDevice& device, PoseMaps maps);
 
-    /// The units anew, without weights.
-    [[nodiscard]] virtual Units make_units() const = 0;
-    [[nodiscard]] virtual std::unique_ptr<WeightSource> denoiser_source() const = 0;
-    /// What the encoders left for the units; the picture must be encoded.
-    [[nodiscard]] virtual Context context() const = 0;
-    virtual void bind_embedding(const Weights& root) = 0;
-    virtual void load_pose_network() = 0;
-    virtual void drop_pose_network() = 0;
-    /// SiLU of the embedding of a step, [1, embedding].
-    [[nodiscard]] virtual at::Tensor silu_embedding(std::int64_t step) const = 0;
-    /// Of the VAE, bound; and what latents are divided by in front of it.
-    [[nodiscard]] virtual VaeDecoder bound_decoder() const = 0;
-    [[nodiscard]] virtual double scaling_factor() const = 0;
+    /// The hidden state in front of the first unit, [frames, h, w, in_channels] in the model's type; `latents` as Family::begin has them.
+    [[nodiscard]] virtual at::Tensor input_of(const plan::Pass& pass, const at::Tensor& latents) const = 0;
+    /// Pose maps [frames, height, width, 3] fp32, 0 to 255, as the pose network takes them.
+    [[nodiscard]] virtual at::Tensor pose_input(const at::Tensor& maps) const = 0;
+    [[nodiscard]] virtual bool sees_pose(Branch branch) const = 0;
+    /// What the units are told of a step.
+    [[nodiscard]] virtual double timestep(std::int64_t step) const = 0;
+    [[nodiscard]] virtual std::vector<double> ids() const { return {}; }
 
-    [[nodiscard]] at::Tensor on_device(const at::Tensor& x) const { return x.to(device_, form_.dtype); }
-    /// Maps of some frames on the device, [frames, height, width, 3] fp32, 0 to 255.
-    [[nodiscard]] at::Tensor maps_on_device(const std::vector<std::int64_t>& frames) const { return maps_(frames).to(device_).to(c10::kFloat); }
+    /// Runs CLIP on its pixels [1, image, image, 3] fp32 and keeps the embedding, [1, projection].
+    const at::Tensor& embed_image(const at::Tensor& pixels);
+    /// The VAE's mean latents [1, h, w, channels], not scaled, of pixels [1, height, width, 3] fp32 in [-1, 1].
+    [[nodiscard]] at::Tensor encode_image(const at::Tensor& pixels) const;
 
     ClipForm form_;
     c10::Device device_;
-    PoseFeatures pose_features_;
+    std::map<std::string, at::Tensor> bank_;  ///< Context::bank, of families that have one
 
   private:
+    [[nodiscard]] Context context() const;
+    [[nodiscard]] at::Tensor pose_features(const plan::Pass& pass, const std::vector<std::int64_t>& frames);
+
+    const ModelFolder& folder_;
     PoseMaps maps_;
     PassLayout layout_;
     Units units_;
+    at::Tensor image_embedding_;
+    std::optional<UNetEmbedding> embedding_;   ///< while any unit is loaded
+    std::optional<PoseNetwork> pose_network_;  ///< while the first one is
+    PoseFeatures pose_features_;
     std::optional<VaeDecoder> decoder_;
 };
-
-/// lay_out() for such a family: the pose network counts to the first unit, the embedding to every rank.
-[[nodiscard]] PassLayout lay_out_unet(const Units& units, std::int64_t pose_network_bytes, std::int64_t embedding_bytes, const PassSize& size,
-                                      const Chunks& chunks, double flops_per_second);
-
-/// Bytes that a network's weights take while it is loaded.
-template <class Network>
-[[nodiscard]] std::int64_t bytes_of_network(Network network, std::int64_t element_bytes) {
-    KeyLister lister;
-    network.bind(Weights{lister});
-    return held_bytes(lister.take(), element_bytes);
-}
 
 }  // namespace weft::model

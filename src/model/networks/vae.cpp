@@ -1,7 +1,6 @@
 #include "model/networks/vae.hpp"
 
 #include "base/text.hpp"
-#include "model/networks/config_reader.hpp"
 
 #include <algorithm>
 
@@ -17,20 +16,17 @@ void see(const VaeProbe& probe, const std::string& name, const at::Tensor& value
 }
 }  // namespace
 
-VaeConfig read_vae(const std::filesystem::path& path, Mistakes& mistakes) {
-    ConfigReader reader(path, mistakes);
-    VaeConfig vae;
-    const auto levels = std::clamp<std::size_t>(reader.length("block_out_channels", 4), 1, 8);
-    reader.levels("block_out_channels", vae.channels, levels);
-    reader.whole("layers_per_block", vae.layers);
-    reader.whole("latent_channels", vae.latent_channels);
-    reader.real("scaling_factor", vae.scaling_factor);
-    reader.must_be("in_channels", std::int64_t{3});
-    reader.must_be("out_channels", std::int64_t{3});
-    reader.must_divide("block_out_channels", vae.channels, 32, "group norms have 32 groups");
-    if (levels != 4)
-        reader.wrong("block_out_channels", "must have four levels: weft's latents are an eighth of the picture, as the pose network's features are");
-    return vae;
+void describe(ConfigFile& file, VaeConfig& vae) {
+    file.widths("block_out_channels", vae.channels);
+    file.whole("layers_per_block", vae.layers);
+    file.whole("latent_channels", vae.latent_channels);
+    file.real("scaling_factor", vae.scaling_factor);
+    file.all_blocks("down_block_types", "DownEncoderBlock2D");
+    file.must_be("in_channels", std::int64_t{3});
+    file.must_be("out_channels", std::int64_t{3});
+    file.must_divide("block_out_channels", vae.channels, 32, "group norms have 32 groups");
+    if (vae.channels.size() != 4)
+        file.wrong("block_out_channels", "must have four levels: weft's latents are an eighth of the picture, as the pose network's features are");
 }
 
 VaeAttention take_vae_attention(const Weights& weights, std::int64_t channels) {

@@ -1,9 +1,8 @@
 #pragma once
-#include "base/error.hpp"
 #include "model/layers/layers.hpp"
+#include "model/networks/config_file.hpp"
 
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <optional>
 #include <string>
@@ -18,7 +17,7 @@ struct VaeConfig {
     std::int64_t latent_channels = 4;
     double scaling_factor = 0.18215;
 };
-[[nodiscard]] VaeConfig read_vae(const std::filesystem::path& path, Mistakes& mistakes);
+void describe(ConfigFile& file, VaeConfig& config);
 
 /// Called with a published module name and its result [frames, height, width, channels], for tests.
 using VaeProbe = std::function<void(const std::string&, const at::Tensor&)>;

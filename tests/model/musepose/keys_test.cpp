@@ -38,26 +38,27 @@ Config read_published() {
         fs::copy_file(golden::musepose() / "manifest-full" / from, folder.path() / to);
     }
     Mistakes mistakes;
-    const auto config = read_config(find_files(folder.path(), /*weights=*/false, mistakes), mistakes);
+    const auto config = ModelFolder::open(folder.path(), mistakes, /*weights=*/false).config();
     EXPECT_THAT(mistakes.texts(), testing::IsEmpty());
     return config;
 }
 
-class PublishedMusePoseKeys : public testing::TestWithParam<Part> {};
+class PublishedMusePoseKeys : public testing::TestWithParam<PartFiles> {};
 
 TEST_P(PublishedMusePoseKeys, AreTheManifests) {
-    auto wanted = read_manifest(std::string(part_name(GetParam())));
-    if (GetParam() == Part::denoiser) wanted.merge(read_manifest("motion_module"));
-    constexpr std::array<std::size_t, 5> rows{686 + 546, 682, 16, 248, 392};
-    EXPECT_EQ(wanted.size(), rows.at(static_cast<std::size_t>(GetParam())));
+    auto wanted = read_manifest(GetParam().name);
+    if (GetParam().part == Part::denoiser) wanted.merge(read_manifest("motion_module"));
+    constexpr std::array<std::size_t, 5> rows{686 + 546, 16, 248, 392, 682};
+    EXPECT_EQ(wanted.size(), rows.at(static_cast<std::size_t>(GetParam().part)));
     for (const auto& config : {Config{}, read_published()}) {
         Shapes shapes;
-        for (const auto& spec : keys_of(GetParam(), config)) EXPECT_TRUE(shapes.emplace(spec.key, spec.shape).second) << spec.key << " is listed twice";
+        for (const auto& spec : config.networks().keys(GetParam().part))
+            EXPECT_TRUE(shapes.emplace(spec.key, spec.shape).second) << spec.key << " is listed twice";
         EXPECT_EQ(shapes, wanted);
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Parts, PublishedMusePoseKeys, testing::ValuesIn(all_parts), [](const auto& part) { return std::string(part_name(part.param)); });
+INSTANTIATE_TEST_SUITE_P(Parts, PublishedMusePoseKeys, testing::ValuesIn(Config::parts()), [](const auto& part) { return part.param.name; });
 
 TEST(PublishedMusePoseConfig, DefaultsAreThePublishedValues) {
     const auto read = read_published();

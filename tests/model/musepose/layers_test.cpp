@@ -1,7 +1,6 @@
 #include "model/layers/layers.hpp"
 #include "base/text.hpp"
 #include "model/musepose/musepose.hpp"
-#include "model/musepose/pose_guider.hpp"
 #include "model/musepose/unet.hpp"
 #include "model/networks/clip.hpp"
 #include "model/networks/vae.hpp"
@@ -66,7 +65,7 @@ struct Net {
 Bank run_reference(const ModelFolder& folder, const at::Tensor& latent, const at::Tensor& context, const Chunks& chunks, Recorder* recorder) {
     const Net net(folder, Part::reference);
     const auto& config = folder.config().unet;
-    UNetEmbedding embedding(config);
+    auto embedding = folder.networks().embedding;
     embedding.bind(net.root);
     Bank bank;
     PassState state;
@@ -113,7 +112,7 @@ void see_transformer(const Net& net, const std::string& name, const at::Tensor& 
     const auto block = at / "transformer_blocks.0";
     const auto norm1 = layer_norm(z, take_layer_norm(block / "norm1", c));
     see("transformer_blocks.0.norm1", norm1);
-    const auto attention = take_self_attention(block / "attn1", c, config.heads);
+    const auto attention = take_self_attention(block / "attn1", c, config.heads.front());
     // The published program attends to the bank in both branches, and then replaces the unconditional rows.
     const auto others = at::linear(reference.to(at::kHalf).to(at::kFloat), attention.qkv.weight.narrow(0, c, 2 * c));
     const auto with_bank = linear(attend_tokens_and(norm1, others, attention), attention.out);
@@ -193,7 +192,7 @@ void run_denoiser(const ModelFolder& folder, const Tensors& given, bool odd, Bra
     const auto context = branch == Branch::conditional ? embed_given : at::zeros_like(embed_given);
     const std::string in = odd ? "in.odd." : "in.";
     const auto frames_of = [](const at::Tensor& x) { return nhwc(x[0].transpose(0, 1)); };
-    UNetEmbedding embedding(config);
+    auto embedding = folder.networks().embedding;
     embedding.bind(net.root);
     const auto timestep = given.at("in.timestep").item<double>();
     PassState state;
@@ -296,8 +295,8 @@ void run_clip(const ModelFolder& folder, const Tensors& given, Tensors& out) {
 }
 
 void run_pose(const ModelFolder& folder, const Tensors& given, Tensors& out) {
-    const Net net(folder, Part::pose_guider);
-    PoseGuider guider(folder.config().pose_guider, folder.config().unet.channels.front());
+    const Net net(folder, Part::pose_network);
+    auto guider = folder.networks().pose;
     guider.bind(net.root);
     std::vector<at::Tensor> steps;
     static_cast<void>(guider(nhwc(given.at("in.pose_map")[0].transpose(0, 1)), &steps));

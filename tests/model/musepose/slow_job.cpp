@@ -2,8 +2,8 @@
 
 #include "base/text.hpp"
 #include "io/resample.hpp"
+#include "model/musepose/ddim.hpp"
 #include "model/musepose/musepose.hpp"
-#include "model/musepose/pose_guider.hpp"
 #include "model/networks/clip.hpp"
 #include "model/networks/vae.hpp"
 #include "model/pictures.hpp"
@@ -106,8 +106,8 @@ class SlowJob {
         for (const auto& [block, tokens] : make_bank(folder_, latents, embedding, settings_.chunks)) out_["bank." + block] = tokens.unsqueeze(0);
         family_->encode(reference);
 
-        PoseGuider guider(config.pose_guider, config.unet.channels.front());
-        guider.bind(Weights{*folder_.source(Part::pose_guider, where_.device.torch, where_.dtype)});
+        auto guider = folder_.networks().pose;
+        guider.bind(Weights{*folder_.source(Part::pose_network, where_.device.torch, where_.dtype)});
         std::vector<at::Tensor> maps;
         for (const auto frame : wanted_.facts.at("pose_frames_kept").get<std::vector<std::int64_t>>()) maps.push_back(map(frame));
         out_["pose.cond_u8"] = at::stack(maps);

@@ -1,4 +1,4 @@
-#include "model/networks/pose_features.hpp"
+#include "model/networks/pose_network.hpp"
 
 #include "device/meter.hpp"
 
@@ -10,6 +10,26 @@ namespace {
 constexpr std::size_t frames_at_a_time = 8;
 constexpr std::int64_t most_bytes = std::int64_t{64} << 20;  // beyond that features are made again for each pass
 }  // namespace
+
+void PoseNetwork::bind(const Weights& source) {
+    convs_.clear();
+    for (const auto& layer : layers_) convs_.push_back(take_conv(source / layer.name, layer.in, layer.out, layer.kernel, layer.stride, layer.padding));
+    if (scaled_ == Scaled::no) return;
+    const auto scale = source.take("scale", {1});
+    const OwnedBy owner(Owner::weights);
+    convs_.back().weight = convs_.back().weight * scale;
+    convs_.back().bias = convs_.back().bias * scale;
+}
+
+at::Tensor PoseNetwork::operator()(const at::Tensor& maps, std::vector<at::Tensor>* steps) const {
+    auto x = maps;
+    for (std::size_t i = 0; i < convs_.size(); ++i) {
+        x = conv2d(x, convs_[i]);
+        if (steps != nullptr) steps->push_back(x.clone());
+        if (i + 1 < convs_.size()) at::silu_(x);
+    }
+    return x;
+}
 
 at::Tensor PoseFeatures::of(std::int64_t slice, const std::vector<std::int64_t>& frames, const Make& make) {
     if (const auto found = kept_.find(slice); found != kept_.end()) return found->second;

@@ -1,8 +1,8 @@
-#include "model/euler.hpp"
+#include "model/mimicmotion/euler.hpp"
 
 #include <cmath>
 
-namespace weft::model {
+namespace weft::model::mimicmotion {
 
 EulerSampler::EulerSampler(std::int64_t steps, double sigma_min, double sigma_max) {
     constexpr double rho = 7.0;
@@ -36,4 +36,4 @@ at::Tensor EulerSampler::step(const at::Tensor& x, const at::Tensor& v, std::int
     return x + derivative * (sigma(step + 1) - s);
 }
 
-}  // namespace weft::model
+}  // namespace weft::model::mimicmotion

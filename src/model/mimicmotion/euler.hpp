@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace weft::model {
+namespace weft::model::mimicmotion {
 
 /// Euler's method on Karras sigmas for v-prediction, as EulerDiscreteScheduler sets it (models/mimicmotion.md section 6). All arithmetic in fp32.
 class EulerSampler {
@@ -38,4 +38,4 @@ class EulerSampler {
     float init_noise_sigma_ = 0;
 };
 
-}  // namespace weft::model
+}  // namespace weft::model::mimicmotion
