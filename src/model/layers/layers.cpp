@@ -1,10 +1,16 @@
 #include "model/layers/layers.hpp"
 
 #include "device/meter.hpp"
+#include "model/layers/attention_cpu.hpp"
 #include "model/layers/geglu_cpu.hpp"
 #include "model/layers/group_norm_cpu.hpp"
 
+#include <ATen/Parallel.h>
+
+#include <array>
 #include <cmath>
+#include <span>
+#include <vector>
 
 namespace weft::model {
 
@@ -159,12 +165,52 @@ SelfAttention take_self_attention(const Weights& weights, std::int64_t channels,
     return {take_stacked(weights, {"to_q", "to_k", "to_v"}, channels, channels, qkv_bias), take_linear(weights / "to_out.0", channels, channels), heads};
 }
 
+namespace {
+
+/// Is a sequence of these heads for attention_cpu?
+bool is_for_cpu(const at::Tensor& x, const SelfAttention& attention) {
+    return x.is_cpu() && x.scalar_type() == c10::kFloat && attention_cpu_knows(x.size(-1) / attention.heads);
+}
+
+/// A tensor of sequences that lie in one memory: item (s, i) of sequence s begins at s * sequence + i * item.
+struct Strides {
+    std::int64_t sequence, item;
+};
+
+/// qkv: rows of query, key and value, [sequences * items, 3 * channels] fp32, in any order; `others` as attend_tokens_and has them, or undefined.
+at::Tensor attend_cpu(const at::Tensor& qkv, std::int64_t sequences, std::int64_t items, Strides rows, std::int64_t heads, const at::Tensor& others) {
+    const auto channels = qkv.size(-1) / 3;
+    const auto width = channels / heads;
+    auto out = at::empty({sequences * items, channels}, qkv.options());
+    const float* const in = qkv.const_data_ptr<float>();
+    float* const to = out.mutable_data_ptr<float>();
+    const float* const more = others.defined() ? others.const_data_ptr<float>() : nullptr;
+    at::parallel_for(0, sequences * heads, 1, [&](std::int64_t begin, std::int64_t end) {
+        std::vector<float> scratch;
+        for (auto one = begin; one < end; ++one) {
+            const auto first = one / heads * rows.sequence;
+            const auto head = one % heads * width;
+            const float* const own = in + first * 3 * channels + head;
+            const auto stride = rows.item * 3 * channels;
+            std::array seen{KeysValues{own + channels, own + 2 * channels, items, stride}, KeysValues{}};
+            if (more != nullptr) seen[1] = {more + head, more + channels + head, others.size(0), 2 * channels};
+            const AttentionCpu attend({seen.data(), more != nullptr ? 2U : 1U}, width, scratch);
+            attend(own, stride, items, to + first * channels + head, rows.item * channels);
+        }
+    });
+    return out;
+}
+
+}  // namespace
+
 at::Tensor attend_tokens(const at::Tensor& x, const SelfAttention& attention) {
     const auto n = x.size(0);
     const auto tokens = x.size(1);
     const auto channels = x.size(2);
-    const auto qkv = linear(x, attention.qkv).view({n, tokens, 3, attention.heads, channels / attention.heads}).permute({2, 0, 3, 1, 4});
-    const auto result = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]);
+    const auto qkv = linear(x, attention.qkv);
+    if (is_for_cpu(x, attention)) return attend_cpu(qkv, n, tokens, {tokens, 1}, attention.heads, {}).view(x.sizes());
+    const auto parts = qkv.view({n, tokens, 3, attention.heads, channels / attention.heads}).permute({2, 0, 3, 1, 4});
+    const auto result = at::scaled_dot_product_attention(parts[0], parts[1], parts[2]);
     return result.transpose(1, 2).reshape({n, tokens, channels});
 }
 
@@ -173,7 +219,9 @@ at::Tensor attend_tokens_and(const at::Tensor& x, const at::Tensor& others, cons
     const auto tokens = x.size(1);
     const auto channels = x.size(2);
     const auto heads = attention.heads;
-    const auto own = linear(x, attention.qkv).view({n, tokens, 3, heads, channels / heads});
+    const auto qkv = linear(x, attention.qkv);
+    if (is_for_cpu(x, attention)) return attend_cpu(qkv, n, tokens, {tokens, 1}, heads, others).view(x.sizes());
+    const auto own = qkv.view({n, tokens, 3, heads, channels / heads});
     const auto more = others.view({1, others.size(0), 2, heads, channels / heads}).expand({n, -1, -1, -1, -1});
     const auto keys_values = at::cat({own.narrow(2, 1, 2), more}, 1).permute({2, 0, 3, 1, 4});  // [2, n, heads, tokens + tokens', channels / heads]
     const auto result = at::scaled_dot_product_attention(own.select(2, 0).transpose(1, 2), keys_values[0], keys_values[1]);
@@ -184,8 +232,10 @@ at::Tensor attend_frames(const at::Tensor& x, const SelfAttention& attention) {
     const auto frames = x.size(0);
     const auto pixels = x.size(1);
     const auto channels = x.size(2);
-    const auto qkv = linear(x, attention.qkv).view({frames, pixels, 3, attention.heads, channels / attention.heads}).permute({2, 1, 3, 0, 4});
-    const auto result = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]);  // [pixels, heads, frames, channels / heads]
+    const auto qkv = linear(x, attention.qkv);
+    if (is_for_cpu(x, attention)) return attend_cpu(qkv, pixels, frames, {1, pixels}, attention.heads, {}).view(x.sizes());
+    const auto parts = qkv.view({frames, pixels, 3, attention.heads, channels / attention.heads}).permute({2, 1, 3, 0, 4});
+    const auto result = at::scaled_dot_product_attention(parts[0], parts[1], parts[2]);  // [pixels, heads, frames, channels / heads]
     return result.permute({2, 0, 1, 3}).reshape({frames, pixels, channels});
 }
 
