@@ -88,6 +88,21 @@ TEST(BenchScaling, WrongWordsAreListedTogether) {
     EXPECT_THAT(run({weft_program(), "bench", "scaling", "--local-link", "fast"}, folder.path()).err, HasSubstr("for example 300GB/s or 1Gbit/s"));
 }
 
+TEST(Bench, EveryPieceOfAWindowOfMusePose) {
+    const Folder folder;
+    expect_done(run({weft_program(), "make-model", "--tiny", "model", "--family", "musepose"}, folder.path()));
+    expect_done(run({weft_program(), "bench", "--model", "model", "--set", "model.family=musepose", "--frames", "5", "--size", "64x128", "--warm-up", "0",
+                     "--repeats", "1", "--json", "bench.json"},
+                    folder.path()));
+    const auto report = json_in(folder / "bench.json");
+    std::vector<std::string> pieces;
+    for (const auto& row : report.at("rows")) {
+        pieces.push_back(row.at("piece"));
+        EXPECT_GT(row.at("median_s").get<double>(), 0) << pieces.back();
+    }
+    EXPECT_EQ(pieces, (std::vector<std::string>{"encode", "pass", "step", "decode"}));
+}
+
 TEST(BenchUnits, TimesAreKeptAndPlansWeighThem) {
     const SmallJob job;
     expect_done(job.weft({"bench", "units", "config.toml", "--repeats", "1", "--out", "units.json"}));
