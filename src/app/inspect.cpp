@@ -26,6 +26,7 @@ struct Arguments {
     bool keys = false;
     bool seams = false;
     std::optional<std::string> slices;
+    std::string family = "mimicmotion";
 };
 
 std::string phase_name(io::Phase phase) {
@@ -81,7 +82,7 @@ int run(const Arguments& arguments) {
     }
     const bool run_file = arguments.target.ends_with(".h5");
     if (arguments.seams && !run_file) {
-        tell_seams_of_film(arguments.target, arguments.slices);
+        tell_seams_of_film(arguments.target, arguments.slices, arguments.family == "musepose" ? FamilyName::musepose : FamilyName::mimicmotion);
         return 0;
     }
     if (arguments.hash && !run_file) {
@@ -117,6 +118,9 @@ void add_inspect(CLI::App& root, Actions& actions) {
     auto* const seams = command->add_flag(
         "--seams", arguments->seams, "change between neighbouring frames at slice borders over the change inside slices, in latents and pixels; 1: no seam");
     command->add_option("--slices", arguments->slices, "LENGTH,OVERLAP of the slices that a video was made with; a run file knows its own")->needs(seams);
+    command->add_option("--family", arguments->family, "whose slices those are: mimicmotion or musepose")
+        ->needs(seams)
+        ->check(CLI::IsMember({"mimicmotion", "musepose"}));
     keys->excludes(hash)->excludes(out)->excludes(seams);
     hash->excludes(out)->excludes(seams);
     out->excludes(seams);

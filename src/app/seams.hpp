@@ -14,8 +14,9 @@ namespace weft::app {
 /// Of a run's latents, and of its film where that is done and found: the run's settings name it, counted from the current folder.
 void tell_seams_of_run(const io::RunFile& file, const io::RunFile::Saved& saved);
 
-/// Of any film or folder of pictures, read frame by frame; `slices` is LENGTH,OVERLAP as the user gave it. Its first picture is frame 1 of the clip: frame 0,
-/// the reference, is not shown. Refuses (exit code 2): no or wrong slices, a film that cannot be read or has less than two frames.
-void tell_seams_of_film(const std::string& film, const std::optional<std::string>& slices);
+/// Of any film or folder of pictures, read frame by frame; `slices` is LENGTH,OVERLAP as the user gave it, and `family` whose. MimicMotion's films begin with
+/// frame 1 of the clip: frame 0, the reference, is not shown. Refuses (exit code 2): no or wrong slices, a film that cannot be read or has less than two
+/// frames.
+void tell_seams_of_film(const std::string& film, const std::optional<std::string>& slices, FamilyName family);
 
 }  // namespace weft::app

@@ -33,22 +33,22 @@ double ratio(double at_border, double inside) {
 
 }  // namespace
 
-std::vector<std::int64_t> slice_borders(const Slices& slices, std::int64_t num_frames) {
+std::vector<std::int64_t> slice_borders(const Slices& slices, std::int64_t num_frames, std::int64_t first) {
     std::set<std::int64_t> borders;
     for (const auto& slice : slices)
-        for (const auto& range : ranges_of({slice.frames.begin() + 1, slice.frames.end()})) {
-            if (range.begin > 1) borders.insert(range.begin - 1);
+        for (const auto& range : ranges_of({slice.frames.begin() + first, slice.frames.end()})) {
+            if (range.begin > first && range.begin < num_frames) borders.insert(range.begin - 1);
             if (range.end < num_frames) borders.insert(range.end - 1);
         }
     return {borders.begin(), borders.end()};
 }
 
-Seams measure_seams(std::span<const double> changes, std::span<const std::int64_t> borders) {
-    const auto last = static_cast<std::int64_t>(changes.size());
-    const auto change = [changes](std::int64_t frame) { return changes[static_cast<std::size_t>(frame - 1)]; };
-    std::vector<bool> is_border(changes.size() + 1, false);
+Seams measure_seams(std::span<const double> changes, std::span<const std::int64_t> borders, std::int64_t first) {
+    const auto last = first + static_cast<std::int64_t>(changes.size()) - 1;
+    const auto change = [changes, first](std::int64_t frame) { return changes[static_cast<std::size_t>(frame - first)]; };
+    std::vector<bool> is_border(static_cast<std::size_t>(last + 1), false);
     for (const auto frame : borders) {
-        ensure(frame >= 1 && frame <= last, "a border lies among the clip's changes");
+        ensure(frame >= first && frame <= last, "a border lies among the clip's changes");
         is_border[static_cast<std::size_t>(frame)] = true;
     }
     /// Mean of the inside changes near a border, or nothing where there are none.
@@ -58,7 +58,7 @@ Seams measure_seams(std::span<const double> changes, std::span<const std::int64_
             int found = 0;
             for (std::int64_t distance = 1; distance <= most_distance && found < most_neighbours; ++distance) {
                 const auto frame = border + direction * distance;
-                if (frame < 1 || frame > last) break;
+                if (frame < first || frame > last) break;
                 if (is_border[static_cast<std::size_t>(frame)]) continue;
                 near.add(change(frame));
                 ++found;
@@ -69,7 +69,7 @@ Seams measure_seams(std::span<const double> changes, std::span<const std::int64_
 
     Seams seams;
     Sum at_borders, inside, compared, near;
-    for (std::int64_t frame = 1; frame <= last; ++frame) {
+    for (auto frame = first; frame <= last; ++frame) {
         if (!is_border[static_cast<std::size_t>(frame)]) {
             inside.add(change(frame));
             continue;

@@ -7,14 +7,15 @@
 
 namespace weft::plan {
 
-/// A *change* f leads from frame f of the clip to frame f + 1: the root mean square, over all elements, of the one frame's values less the other's. Frame 0,
-/// the reference, is not shown, so a clip's changes are those from f = 1 to num_frames - 2.
+/// A *change* f leads from frame f of the clip to frame f + 1: the root mean square, over all elements, of the one frame's values less the other's. A clip's
+/// changes are those from f = `first`, its first shown frame, to num_frames - 2: from 1 where frame 0 is the reference, which is not shown, else from 0.
 ///
-/// A change is a *border* where the slices that cover f are not those that cover f + 1 (slot 0, the anchor, covers nothing here); all others are *inside*. With
-/// the usual overlap there are two borders for each two neighbours: one where the later slice begins, one where the earlier one ends.
+/// A change is a *border* where the slices that cover f are not those that cover f + 1; all others are *inside*. Where frame 0 is not shown it is the anchor
+/// in slot 0 of each slice, which covers nothing here. With the usual overlap there are two borders for each two neighbours: one where the later slice
+/// begins, one where the earlier one ends.
 ///
 /// Returns the borders f, ascending.
-[[nodiscard]] std::vector<std::int64_t> slice_borders(const Slices& slices, std::int64_t num_frames);
+[[nodiscard]] std::vector<std::int64_t> slice_borders(const Slices& slices, std::int64_t num_frames, std::int64_t first = 1);
 
 /// Changes at borders over changes inside. As movement is fast here and slow there, each border is held against inside changes near it: the mean of the four
 /// nearest on each side, none of them more than eight frames away. A border without any near it is not compared.
@@ -28,8 +29,8 @@ struct Seams {
     double mean_inside = 0;         ///< of all inside changes; 0 where there are none
 };
 
-/// `changes[i]` is change i + 1; `borders` as slice_borders gives them. Where nothing moves around a border, the ratio is 1 if nothing moves at the border
-/// either, else infinite; the figure likewise. A change that is no number makes figure and worst none.
-[[nodiscard]] Seams measure_seams(std::span<const double> changes, std::span<const std::int64_t> borders);
+/// `changes[i]` is change `first` + i; `borders` as slice_borders gives them. Where nothing moves around a border, the ratio is 1 if nothing moves at the
+/// border either, else infinite; the figure likewise. A change that is no number makes figure and worst none.
+[[nodiscard]] Seams measure_seams(std::span<const double> changes, std::span<const std::int64_t> borders, std::int64_t first = 1);
 
 }  // namespace weft::plan

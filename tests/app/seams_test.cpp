@@ -63,6 +63,20 @@ TEST(SeamsOfAFilm, AJumpAtEachBorderIsMeasured) {
     }
 }
 
+TEST(SeamsOfAFilm, OfMusePoseBeginWithFrame0) {
+    const SmallJob job;
+    io::VideoWriter writer(job / "film.mkv", {.width = 8, .height = 8});
+    for (int frame = 0; frame < 20; ++frame) {  // windows [0-7], [5-12], [10-17], [15-19 and repeats]
+        const auto value = static_cast<std::uint8_t>(2 * frame + (frame > 4 ? 4 : 0));
+        writer.write(io::test::plain(8, 8, value, value, value));
+    }
+    writer.finish();
+    const auto ended = job.weft({"inspect", "--seams", "film.mkv", "--slices", "8,3", "--family", "musepose"});
+    expect_done(ended);
+    EXPECT_THAT(line_of(ended, "slices"), HasSubstr("4 of 8 frames, overlap 3: 6 borders among 19 changes; frame 0 is the film's first"));
+    EXPECT_THAT(line_of(ended, "pixels"), HasSubstr("worst 3.000 from frame 4 to 5"));
+}
+
 TEST(SeamsOfAFilm, TheFirstPictureIsFrame1) {
     const SmallJob job;
     write_film(job / "film.mkv", {24});
@@ -138,6 +152,20 @@ TEST(SeamsOfARun, LatentsAreMeasuredWithoutAnchors) {
     EXPECT_THAT(line_of(ended, "latents"),
                 HasSubstr("seams 3.000, worst 3.000 from frame 12 to 13; change 6 at 4 borders, 2 inside; jumps.h5 after step 2 of 3"));
     EXPECT_THAT(line_of(ended, "pixels"), HasSubstr("none yet: the run is not done"));
+}
+
+TEST(SeamsOfARun, OfMusePoseRepeatsTakeNoPart) {
+    const SmallJob job;
+    auto file = io::RunFile::create(
+        job / "repeats.h5",
+        {.settings = "[model]\nfamily = \"musepose\"\n\n[slices]\nlength = 8\noverlap = 3\n", .steps = 3, .clip_frames = 20, .shape = {23, 1, 1, 2}});
+    std::vector<float> latents;
+    for (int frame = 0; frame < 23; ++frame) latents.insert(latents.end(), 2, frame < 20 ? static_cast<float>(frame < 13 ? frame : frame + 4) : 1e6F);
+    file.save(2, latents);
+    const auto ended = job.weft({"inspect", "--seams", "repeats.h5"});
+    expect_done(ended);
+    EXPECT_THAT(line_of(ended, "slices"), HasSubstr("4 of 8 frames, overlap 3: 6 borders among 19 changes; frame 0 is the film's first"));
+    EXPECT_THAT(line_of(ended, "latents"), HasSubstr("worst 5.000 from frame 12 to 13"));
 }
 
 TEST(SeamsOfARun, PixelsAreThoseOfItsFilm) {

@@ -25,16 +25,16 @@ double& at(std::vector<double>& changes, std::int64_t frame) {
 }
 
 /// The definition, word by word.
-Frames slow_borders(const Slices& slices, std::int64_t num_frames) {
+Frames slow_borders(const Slices& slices, std::int64_t num_frames, std::int64_t first) {
     const auto covering = [&](std::int64_t frame) {
         std::set<std::size_t> found;
         for (std::size_t s = 0; s < slices.size(); ++s)
-            for (std::size_t slot = 1; slot < slices[s].frames.size(); ++slot)
+            for (auto slot = static_cast<std::size_t>(first); slot < slices[s].frames.size(); ++slot)
                 if (slices[s].frames[slot] == frame) found.insert(s);
         return found;
     };
     Frames borders;
-    for (std::int64_t frame = 1; frame + 1 < num_frames; ++frame)
+    for (auto frame = first; frame + 1 < num_frames; ++frame)
         if (covering(frame) != covering(frame + 1)) borders.push_back(frame);
     return borders;
 }
@@ -65,8 +65,31 @@ TEST(SliceBorders, AreWhereCoveringSlicesDiffer) {
         for (std::int64_t length = 2; length <= 12; ++length)
             for (std::int64_t overlap = 1; overlap < length; ++overlap) {
                 const auto slices = make_slices(frames, length, overlap);
-                ASSERT_EQ(slice_borders(slices, frames), slow_borders(slices, frames)) << frames << " frames, slices of " << length << ", overlap " << overlap;
+                ASSERT_EQ(slice_borders(slices, frames), slow_borders(slices, frames, 1))
+                    << frames << " frames, slices of " << length << ", overlap " << overlap;
             }
+}
+
+TEST(SliceBorders, OfWindowsPaddedAndWrapped) {
+    EXPECT_EQ(slice_borders(make_windows(23, 8, 3), 20, 0), (Frames{4, 7, 9, 12, 14, 17})) << "three repeats behind the clip's end";
+    EXPECT_EQ(slice_borders(make_windows(19, 7, 2), 19, 0), (Frames{2, 4, 6, 9, 11, 14, 16})) << "the last window ends with frames 0 to 2";
+    for (std::int64_t frames = 1; frames <= 30; ++frames)
+        for (std::int64_t length = 2; length <= 12; ++length)
+            for (std::int64_t overlap = 0; overlap < length; ++overlap)
+                for (const auto latents : {frames, padded_frames(frames, length, overlap)}) {
+                    const auto windows = make_windows(latents, length, overlap);
+                    ASSERT_EQ(slice_borders(windows, frames, 0), slow_borders(windows, frames, 0))
+                        << frames << " frames of " << latents << ", windows of " << length << ", overlap " << overlap;
+                }
+}
+
+TEST(Seams, AJumpFromFrame0CountsWhereItIsShown) {
+    auto changes = steady(20, 1);
+    changes[0] = 3;
+    const auto seams = measure_seams(changes, Frames{0, 9}, 0);
+    EXPECT_EQ(seams.worst, 3);
+    EXPECT_EQ(seams.worst_frame, 0);
+    EXPECT_EQ(seams.num_borders, 2);
 }
 
 TEST(Seams, SteadyMovementHasNone) {
