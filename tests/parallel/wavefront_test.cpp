@@ -84,7 +84,7 @@ void expect_ranks_kept_to_their_clocks(const Followed& all) {
 
 TEST(WavefrontOverMpi, OfMusePosePassesFlowFromStepToStep) {
     const RankedJob job({.poses = poses, .steps = steps, .musepose = true});
-    const auto ended = job.on(ranks, {"layout.kind=stages", cat("layout.stages=", ranks)}, 240);
+    const auto ended = job.on(ranks, {"layout.kind=stages", cat("layout.stages=", ranks), "layout.map=straight"}, 240);
     ASSERT_EQ(ended.code, 0) << ::testing::PrintToString(ended);
 
     const auto slices = plan::make_windows(plan::padded_frames(poses, length, overlap), length, overlap);
