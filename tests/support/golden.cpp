@@ -32,7 +32,7 @@ bool is_given_musepose(const std::string& key) {
     return key.starts_with("in.") || key == "pre.image_u8" || key.ends_with(".x") || key.ends_with(".v");
 }
 
-/// Recorded, but not weft's: tests/golden/README.md, "Not compared", says why, kind by kind. (What it says of case align is chosen where that is computed.)
+/// Recorded, but not weft's: tests/golden/README.md, "Not compared", says why, kind by kind. What it says of case align is chosen in tests/pose/align_test.cpp.
 bool is_other_musepose(const Case& wanted, const std::string& key) {
     const auto has = [&](const char* part) { return key.find(part) != std::string::npos; };
     const auto begins = [&](const char* part) { return key.starts_with(part); };
