@@ -5,6 +5,7 @@
 #include "base/file.hpp"
 #include "io/run_file.hpp"
 #include "io/video_reader.hpp"
+#include "support/model_files.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -66,11 +67,7 @@ const fs::path& tiny_model() {
 }
 
 void copy_model(const fs::path& to) {
-    fs::create_directories(to);
-    for (const auto& entry : fs::recursive_directory_iterator(tiny_model())) {
-        const auto there = to / entry.path().lexically_relative(tiny_model());
-        entry.is_directory() ? static_cast<void>(fs::create_directory(there)) : fs::create_symlink(entry.path(), there);
-    }
+    link_files(tiny_model(), to);
 }
 
 void replace(const fs::path& path, std::string_view bytes) {

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Cuts tests/golden/mimicmotion out of the full golden data: cut.py FULL, FULL being the folder that holds mimicmotion/.
+"""Cuts tests/golden/mimicmotion and tests/golden/musepose out of the full golden data: cut.py FULL, FULL being the folder that holds both.
 
-Needs numpy and safetensors. Model, manifests, pth-variants and case.json files are byte copies; of the tensors of a case those stay that KEEP
-names, with their recorded bytes. Pose maps are mostly black, so they are kept as `poses_u8.mask` (a bit a pixel: not black; bits packed along
-the width, the first pixel highest) and `poses_u8.colours` (the colours of those pixels, in order). tests/support/golden.cpp puts them together.
+Needs numpy and safetensors, and torch 2.11 for MusePose's torch archives. What README.md does not name is a byte copy; of the tensors of a case
+those stay that KEEP names, with their recorded bytes. Pose maps are mostly black, so they are kept as `NAME.mask` (a bit a pixel: not black; bits
+packed along the width, the first pixel highest) and `NAME.colours` (the colours of those pixels, in order). Of MusePose's larger results every
+31st value is kept, in order, as `NAME.every31`; 31 divides no dim, so all channels, frames and pixels take part. tests/support/golden.cpp reads both.
 """
 
 import re
@@ -14,15 +15,11 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-COPIED = ["model", "manifest-full", "pth-variants"]
-# Never read by MimicMotion: weights of the base model's own UNet.
-LEFT_OUT = ["model/stable-video-diffusion-img2vid-xt-1-1/unet/diffusion_pytorch_model.fp16.safetensors"]
-
 # Patterns of whole names. Inputs, results, and of what lies between enough to tell where it goes wrong, the small ones first.
 PIPELINE = (
     r"reference_u8|poses_u8|image_embeds|image_latents|added_time_ids|sigmas|timesteps|initial_noise|guidance|slot_weights|step0\.weight_sum"
 )
-KEEP = {
+KEEP_MIMICMOTION = {
     "ramp": PIPELINE + r"|step0\.guided|step3\.latents",
     "single": PIPELINE + r"|step0\.slice0\.(un)?cond|step[012]\.latents|frames_u8",
     "layers": (
@@ -33,34 +30,110 @@ KEEP = {
     ),
     "scheduler": r"noise|v|n\d+\.(sigmas|timesteps|init_noise_sigma|c_.*|x0)|n(1|4|25)\.(scaled_input|step)",
 }
+# All but what is never compared (README.md) and what has large inputs: CLIP's layers and the resizes.
+NOT_COMPARED = r".*fp16|.*grid_frame0|.*transformer_blocks\.0\.norm2"
+KEEP_MUSEPOSE = {
+    "ragged": rf"(?!{NOT_COMPARED}).*",
+    "single": rf"(?!{NOT_COMPARED}).*",
+    "nocfg": rf"(?!{NOT_COMPARED}|step0\.guided|guided|latents|decoded|frames_u8).*",
+    "layers": rf"(?!{NOT_COMPARED}|in\.clip_pixel|clip\.|pre\.).*",
+    "scheduler": rf"(?!{NOT_COMPARED}).*",
+}
+INPUT = r"in\..*|n\d+\.(x|v)"
+WHOLE_BYTES, EVERY = 1024, 31
 
 
-def pack_poses(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    poses = tensors.pop("poses_u8", None)
+def pack_map(tensors: dict[str, np.ndarray], name: str) -> None:
+    poses = tensors.pop(name, None)
     if poses is not None:
         shown = poses.any(axis=-1)
-        tensors["poses_u8.mask"] = np.packbits(shown, axis=-1)
-        tensors["poses_u8.colours"] = poses[shown]
-    return tensors
+        tensors[name + ".mask"] = np.packbits(shown, axis=-1)
+        tensors[name + ".colours"] = poses[shown]
+
+
+def thin(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    thinned = {}
+    for key, value in tensors.items():
+        whole = value.nbytes <= WHOLE_BYTES or re.fullmatch(INPUT, key)
+        thinned[key if whole else f"{key}.every{EVERY}"] = value if whole else np.ascontiguousarray(value.reshape(-1)[::EVERY])
+    return thinned
+
+
+def kept_tensors(case: Path, pattern: str) -> dict[str, np.ndarray]:
+    return {key: value for key, value in load_file(case / "tensors.safetensors").items() if re.fullmatch(pattern, key)}
+
+
+def write_case(full: Path, cut: Path, tensors: dict[str, np.ndarray]) -> None:
+    cut.mkdir(parents=True)
+    shutil.copyfile(full / "case.json", cut / "case.json")
+    save_file(tensors, cut / "tensors.safetensors")
+    print(f"{cut.parent.parent.name}/{cut.name:10} {len(tensors):3} tensors, {(cut / 'tensors.safetensors').stat().st_size:7} bytes")
+
+
+def copy_folders(full: Path, cut: Path, names: list[str], left_out: list[str]) -> None:
+    for name in names:
+        shutil.rmtree(cut / name, ignore_errors=True)
+        shutil.copytree(full / name, cut / name, copy_function=shutil.copyfile)
+    for name in left_out:
+        (cut / name).unlink()
+    shutil.rmtree(cut / "cases", ignore_errors=True)
+
+
+def cut_mimicmotion(full: Path, cut: Path) -> None:
+    # Never read by MimicMotion: weights of the base model's own UNet.
+    base = "model/stable-video-diffusion-img2vid-xt-1-1/unet/diffusion_pytorch_model.fp16.safetensors"
+    copy_folders(full, cut, ["model", "manifest-full", "pth-variants"], [base])
+    for name, pattern in KEEP_MIMICMOTION.items():
+        tensors = kept_tensors(full / "cases" / name, pattern)
+        pack_map(tensors, "poses_u8")
+        write_case(full / "cases" / name, cut / "cases" / name, tensors)
+
+
+def rewrite_archive(path: Path, change) -> None:
+    import torch
+
+    before = torch.load(path, weights_only=True)
+    after = {key: changed for key, value in before.items() if (changed := change(torch, key, value)) is not None}
+    torch.save(after, path)
+
+
+def as_half(torch, key, value):
+    if not value.is_floating_point():
+        return value
+    assert torch.equal(value.half().float(), value), f"{key} is not what fp16 holds"
+    return value.half()
+
+
+def without_later_positions(torch, key, value):
+    """Tables of positions are to be ignored: those of the first module are enough to notice one that is read."""
+    return None if key.endswith(".pe") and not key.startswith("down_blocks.0.motion_modules.0.") else value.clone()
+
+
+def shorten_manifest(path: Path) -> None:
+    """Name and shape; without the number of elements and the files."""
+    path.write_text("".join("\t".join(line.split("\t")[:2]) + "\n" for line in path.read_text().splitlines()))
+
+
+def cut_musepose(full: Path, cut: Path) -> None:
+    weights = "model/pretrained_weights"
+    copy_folders(full, cut, ["model", "manifest-full"], [f"{weights}/sd-image-variations-diffusers/unet/diffusion_pytorch_model.bin"])
+    for path in (cut / "manifest-full").glob("*.tsv"):
+        shorten_manifest(path)
+    rewrite_archive(cut / weights / "MusePose/motion_module.pth", without_later_positions)
+    rewrite_archive(cut / weights / "image_encoder/pytorch_model.bin", as_half)
+    rewrite_archive(cut / weights / "sd-vae-ft-mse/diffusion_pytorch_model.bin", as_half)
+    for name, pattern in KEEP_MUSEPOSE.items():
+        tensors = thin(kept_tensors(full / "cases" / name, pattern))
+        pack_map(tensors, "in.pose_frames")
+        write_case(full / "cases" / name, cut / "cases" / name, tensors)
+    shutil.copytree(full / "cases/align", cut / "cases/align", copy_function=shutil.copyfile)
 
 
 def main() -> None:
-    full = Path(sys.argv[1]) / "mimicmotion"
-    cut = Path(__file__).parent / "mimicmotion"
-    for name in COPIED:
-        shutil.rmtree(cut / name, ignore_errors=True)
-        shutil.copytree(full / name, cut / name, copy_function=shutil.copyfile)
-    for name in LEFT_OUT:
-        (cut / name).unlink()
-    shutil.rmtree(cut / "cases", ignore_errors=True)
-    for name, pattern in KEEP.items():
-        (cut / "cases" / name).mkdir(parents=True)
-        shutil.copyfile(full / "cases" / name / "case.json", cut / "cases" / name / "case.json")
-        tensors = load_file(full / "cases" / name / "tensors.safetensors")
-        kept = {key: value for key, value in tensors.items() if re.fullmatch(pattern, key)}
-        save_file(pack_poses(kept), cut / "cases" / name / "tensors.safetensors")
-        print(f"{name:10} {len(kept):3} of {len(tensors):3} tensors, {(cut / 'cases' / name / 'tensors.safetensors').stat().st_size:7} bytes")
-    print(f"{'all':10} {sum(file.stat().st_size for file in cut.rglob('*') if file.is_file())} bytes")
+    for family, cut_family in {"mimicmotion": cut_mimicmotion, "musepose": cut_musepose}.items():
+        cut = Path(__file__).parent / family
+        cut_family(Path(sys.argv[1]) / family, cut)
+        print(f"{family}: {sum(file.stat().st_size for file in cut.rglob('*') if file.is_file())} bytes")
 
 
 if __name__ == "__main__":

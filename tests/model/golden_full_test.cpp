@@ -1,6 +1,7 @@
 #include "base/text.hpp"
 #include "io/picture.hpp"
 #include "model/mimicmotion/config.hpp"
+#include "model/musepose/slow_job.hpp"
 #include "model/pictures.hpp"
 #include "model/slow_job.hpp"
 
@@ -28,10 +29,15 @@ TEST_P(GoldenReference, PublishedResizeGivesTheSameBytes) {
 
 INSTANTIATE_TEST_SUITE_P(Cases, GoldenReference, testing::Values("plain", "ramp", "single"), [](const auto& name) { return std::string(name.param); });
 
-/// Too large for tests/golden, which has the other two pipeline cases (pipeline_cases_test.cpp).
+/// Too large for tests/golden, which has the other pipeline cases (pipeline_cases_test.cpp, musepose/cases_test.cpp).
 TEST(GoldenPipeline, PlainAsRecorded) {
     const auto wanted = golden::read_case("plain");
     golden::expect_as_recorded(wanted, mimicmotion::run_slowly(wanted));
+}
+
+TEST(GoldenMusePosePipeline, PlainAsRecorded) {
+    const auto wanted = golden::read_case("plain", FamilyName::musepose);
+    golden::expect_as_recorded(wanted, musepose::run_slowly(wanted));
 }
 
 TEST(GoldenPoseNet, RealWeights) {

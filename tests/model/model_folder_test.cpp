@@ -3,6 +3,7 @@
 #include "io/weight_files.hpp"
 #include "model/make_model.hpp"
 #include "support/golden.hpp"
+#include "support/model_files.hpp"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -39,25 +40,8 @@ class BrokenModel {
     [[nodiscard]] const fs::path& root() const { return folder_.path(); }
     [[nodiscard]] fs::path in_base(const std::string& name) const { return root() / base / name; }
 
-    using Tensors = std::map<std::string, io::TensorToWrite>;
-
-    /// Writes the weight file `name` again with its tensors changed.
-    void rewrite(const fs::path& path, const std::function<void(Tensors&)>& change) const {
-        const auto file = io::WeightFile::open(path);
-        Tensors tensors;
-        for (const auto& [name, stored] : file.tensors()) {
-            const auto width = io::element_bytes(stored.type);
-            const auto bytes = stored.storage.subspan(static_cast<std::size_t>(stored.offset) * width, static_cast<std::size_t>(stored.num_elements()) * width);
-            tensors[name] = {name, stored.type, stored.shape, bytes};
-        }
-        change(tensors);
-        std::vector<io::TensorToWrite> list;
-        for (auto& [name, tensor] : tensors) {
-            tensor.name = name;
-            list.push_back(tensor);
-        }
-        path.extension() == ".pth" ? io::write_torch_archive(path, list) : io::write_safetensors(path, list);
-    }
+    /// Writes a weight file again with its tensors changed.
+    void rewrite(const fs::path& path, const std::function<void(test::Tensors&)>& change) const { test::rewrite_weights(path, path, change); }
 
     void edit(const std::string& name, const std::string& from, const std::string& to) const {
         auto text = read_text(in_base(name));
@@ -78,8 +62,7 @@ class BrokenModel {
 };
 
 std::span<const std::byte> zeros(std::size_t count) {
-    static const std::vector<std::byte> bytes(1 << 16);
-    return std::span(bytes).first(count);
+    return test::filled_with(0, count);
 }
 
 TEST(ModelFolder, TheTinyModelOpens) {

@@ -58,8 +58,8 @@ Ended RankedJob::mpirun(const Words& words, double timeout_s) const {
     return run(joined(joined(launch_environment(), {"timeout", "-k", "5", cat(timeout_s - 6), "mpirun"}), words), folder(), timeout_s);
 }
 
-Ended RankedJob::on(int ranks, const Words& sets) const {
-    return mpirun(joined({"-n", cat(ranks)}, generate_words(weft_program(), sets)));
+Ended RankedJob::on(int ranks, const Words& sets, double timeout_s) const {
+    return mpirun(joined({"-n", cat(ranks)}, generate_words(weft_program(), sets)), timeout_s);
 }
 
 Ended RankedJob::failing(int ranks, const std::string& fault, const Words& sets, double timeout_s) const {

@@ -27,7 +27,7 @@ class RankedJob {
     /// `weft generate config.toml` alone, with `--set` in front of each of `sets`.
     [[nodiscard]] Ended alone(const Words& sets = {}) const;
     /// The same by mpirun on so many ranks.
-    [[nodiscard]] Ended on(int ranks, const Words& sets = {}) const;
+    [[nodiscard]] Ended on(int ranks, const Words& sets = {}, double timeout_s = 60) const;
     /// By launch/run, the program being the one that fails as `fault` says ("kill 1 2": see faulty_main.cpp).
     [[nodiscard]] Ended failing(int ranks, const std::string& fault, const Words& sets = {}, double timeout_s = 60) const;
     /// mpirun with these words behind its flags, as "-n 2 A ... : -n 1 B ...".

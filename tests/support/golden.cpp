@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
+#include <ranges>
 #include <set>
 
 namespace weft::golden {
@@ -26,11 +27,18 @@ class OneThread final : public testing::Environment {
 };
 [[maybe_unused]] const auto* const one_thread = testing::AddGlobalTestEnvironment(new OneThread);
 
-/// Recorded, but given to the test or not weft's: fp16 tensors, norm2 (in front of one-token attention, which needs no queries), the three-panel film.
-bool is_compared_musepose(const std::string& key) {
+/// Inputs of MusePose's cases.
+bool is_given_musepose(const std::string& key) {
+    return key.starts_with("in.") || key == "pre.image_u8" || key.ends_with(".x") || key.ends_with(".v");
+}
+
+/// Recorded, but not weft's: tests/golden/README.md, "Not compared", says why, kind by kind. What it says of case align is chosen in tests/pose/align_test.cpp.
+bool is_other_musepose(const Case& wanted, const std::string& key) {
     const auto has = [&](const char* part) { return key.find(part) != std::string::npos; };
-    return !key.starts_with("in.") && !key.starts_with("bank_fp16.") && key != "noise_fp16_draw" && !has("fp16") && !has("transformer_blocks.0.norm2") &&
-           !has(".grid_frame0") && !has("image_u8") && !key.ends_with(".x") && !key.ends_with(".v");
+    const auto begins = [&](const char* part) { return key.starts_with(part); };
+    const bool undivided = wanted.facts.contains("branches") && wanted.facts.at("branches").get<int>() == 1;
+    const bool from_undivided = begins("step0.guided") || begins("guided.") || begins("latents.") || begins("decoded") || begins("frames_u8.");
+    return (undivided && from_undivided) || has("fp16") || has("transformer_blocks.0.norm2") || has(".grid_frame0");
 }
 
 /// The tolerances that the data's README suggests; of whole numbers and bytes 0.
@@ -46,7 +54,7 @@ double tolerance_musepose(const std::string& key) {
     return 0;
 }
 
-/// Recorded, but given to the test or not weft's: the fp16 mode of the original and a function that its pipeline never calls.
+/// Neither given to the test nor other than weft's (the same list).
 bool is_compared_mimicmotion(const std::string& key) {
     static const std::set<std::string> inputs{"reference_u8", "poses_u8", "noise", "v", "original"};
     const auto has = [&](const char* part) { return key.find(part) != std::string::npos; };
@@ -64,38 +72,74 @@ double tolerance_mimicmotion(const std::string& key) {
     return 2e-5;
 }
 
-bool is_compared(FamilyName family, const std::string& key) {
-    return family == FamilyName::musepose ? is_compared_musepose(key) : is_compared_mimicmotion(key);
+bool is_compared(const Case& wanted, const std::string& key) {
+    return wanted.family == FamilyName::musepose ? !is_given_musepose(key) && !is_other_musepose(wanted, key) : is_compared_mimicmotion(key);
 }
 
-Deviation deviation(FamilyName family, const std::string& key, const at::Tensor& wanted, const at::Tensor* got) {
-    Deviation found{.key = key, .allowed = family == FamilyName::musepose ? tolerance_musepose(key) : tolerance_mimicmotion(key)};
-    if (family == FamilyName::musepose && !wanted.is_floating_point() && key != "frames_u8.saved") found.allowed = 0;
-    if (got == nullptr) {
+/// As case.json tells it: [type, shape] of MimicMotion, {"dtype": ..., "shape": ...} of MusePose.
+std::vector<std::int64_t> shape_in_full(const Case& wanted, const std::string& key) {
+    const auto& told = wanted.facts.at("tensors").at(key);
+    return told.is_array() ? told.at(1) : told.at("shape");
+}
+
+std::vector<std::int64_t> recorded_shape(const Case& wanted, const std::string& key) {
+    if (wanted.thinned.contains(key)) return shape_in_full(wanted, key);
+    return wanted.recorded.at(key).sizes().vec();
+}
+
+at::Tensor thinned(const Case& wanted, const std::string& key, const at::Tensor& got) {
+    const auto found = wanted.thinned.find(key);
+    return found == wanted.thinned.end() ? got : got.flatten().slice(0, 0, std::nullopt, found->second);
+}
+
+Deviation deviation(const Case& of, const std::string& key, const at::Tensor* computed) {
+    const auto& wanted = of.recorded.at(key);
+    Deviation found{.key = key, .allowed = of.family == FamilyName::musepose ? tolerance_musepose(key) : tolerance_mimicmotion(key)};
+    if (of.family == FamilyName::musepose && !wanted.is_floating_point() && key != "frames_u8.saved") found.allowed = 0;
+    if (computed == nullptr) {
         found.problem = "recorded but not computed";
-    } else if (wanted.sizes() != got->sizes()) {
-        found.problem = cat("shape ", got->sizes(), ", recorded is ", wanted.sizes());
-    } else if (key == "frames_u8" || key == "frames_u8.saved") {
-        const auto off = (wanted.to(at::kInt) - got->to(at::kInt)).abs();
+        return found;
+    }
+    if (const auto shape = recorded_shape(of, key); computed->sizes() != at::IntArrayRef(shape)) {
+        found.problem = cat("shape ", computed->sizes(), ", recorded is ", at::IntArrayRef(shape));
+        return found;
+    }
+    const auto got = thinned(of, key, *computed);
+    if (key == "frames_u8" || key == "frames_u8.saved") {
+        const auto off = (wanted.to(at::kInt) - got.to(at::kInt)).abs();
         found.most = off.max().item<int>();
         found.error = static_cast<double>(off.gt(0).sum().item<std::int64_t>()) / static_cast<double>(off.numel());
     } else {
-        found.error = relative_error(wanted, *got);
+        found.error = relative_error(wanted, got);
     }
     return found;
 }
 
 /// cut.py keeps of pose maps where they are not black, and the colours there.
-void unpack_poses(Tensors& tensors) {
-    const auto packed = tensors.find("poses_u8.mask");
+void unpack_map(Case& made, const std::string& name) {
+    auto& tensors = made.recorded;
+    const auto packed = tensors.find(name + ".mask");
     if (packed == tensors.end()) return;
+    const auto colours = tensors.at(name + ".colours");
     const auto bits = at::tensor({128, 64, 32, 16, 8, 4, 2, 1}, at::kByte);
-    const auto mask = packed->second.unsqueeze(-1).bitwise_and(bits).ne(0).flatten(2);  // [frames, height, width]
-    auto poses = at::zeros({mask.size(0), mask.size(1), mask.size(2), 3}, at::kByte);
-    poses.index_put_({mask}, tensors.at("poses_u8.colours"));
-    tensors.erase("poses_u8.mask");
-    tensors.erase("poses_u8.colours");
-    tensors.emplace("poses_u8", poses);
+    const auto mask = packed->second.unsqueeze(-1).bitwise_and(bits).ne(0).flatten(2);
+    auto maps = at::zeros(shape_in_full(made, name), at::kByte);
+    maps.index_put_({mask.narrow(2, 0, maps.size(2))}, colours);  // the last byte of a row may hold more bits than pixels
+    tensors.erase(name + ".mask");
+    tensors.erase(name + ".colours");
+    tensors.emplace(name, maps);
+}
+
+/// And of large results every n-th value, as "NAME.everyN".
+void find_thinned(Case& made) {
+    Tensors renamed;
+    for (const auto& [key, tensor] : made.recorded) {
+        const auto at = key.rfind(".every");
+        const auto name = key.substr(0, at);
+        renamed.emplace(name, tensor);
+        if (at != std::string::npos) made.thinned.emplace(name, std::stoll(key.substr(at + std::string_view(".every").size())));
+    }
+    made.recorded = std::move(renamed);
 }
 
 }  // namespace
@@ -130,8 +174,10 @@ Tensors read_tensors(const fs::path& path) {
 
 Case read_case(const std::string& name, FamilyName family) {
     const auto folder = (family == FamilyName::musepose ? musepose() : mimicmotion()) / "cases" / name;
-    Case made{family, name, nlohmann::json::parse(read_text(folder / "case.json")), read_tensors(folder / "tensors.safetensors")};
-    unpack_poses(made.recorded);
+    Case made{family, name, nlohmann::json::parse(read_text(folder / "case.json")), read_tensors(folder / "tensors.safetensors"), {}};
+    unpack_map(made, "poses_u8");
+    unpack_map(made, "in.pose_frames");
+    find_thinned(made);
     return made;
 }
 
@@ -164,10 +210,10 @@ double relative_error(const at::Tensor& wanted, const at::Tensor& got) {
 
 std::vector<Deviation> deviations(const Case& wanted, const Tensors& computed) {
     std::vector<Deviation> all;
-    for (const auto& [key, tensor] : wanted.recorded) {
-        if (!is_compared(wanted.family, key)) continue;
+    for (const auto& key : std::views::keys(wanted.recorded)) {
+        if (!is_compared(wanted, key)) continue;
         const auto found = computed.find(key);
-        all.push_back(deviation(wanted.family, key, tensor, found == computed.end() ? nullptr : &found->second));
+        all.push_back(deviation(wanted, key, found == computed.end() ? nullptr : &found->second));
     }
     return all;
 }

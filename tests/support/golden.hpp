@@ -14,6 +14,8 @@
 /// Golden data: what the original Python classes computed (tests/golden/README.md). A test computes tensors by name;
 /// `expect_as_recorded` holds them against everything that the case's file records.
 ///
+/// What is recorded and never compared is listed in README.md there, and chosen in golden.cpp alone.
+///
 /// Linking golden.cpp also sets one ATen thread: bits depend on the number of threads.
 namespace weft::golden {
 
@@ -34,6 +36,7 @@ struct Case {
     std::string name;
     nlohmann::json facts;  ///< case.json
     Tensors recorded;
+    std::map<std::string, std::int64_t> thinned;  ///< of these cut.py kept every n-th value, as a row
 };
 [[nodiscard]] Case read_case(const std::string& name, FamilyName family = FamilyName::mimicmotion);
 
