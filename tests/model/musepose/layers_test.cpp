@@ -327,9 +327,9 @@ TEST_P(GoldenMusePoseLayers, AsRecorded) {
     const auto folder = golden::tiny_musepose();
     Tensors out;
     run_unets(folder, wanted.recorded, GetParam(), out);
-    run_vae(folder, wanted.recorded, out);
-    run_pose(folder, wanted.recorded, out);
     // Only the full data has these inputs and what was recorded of them.
+    if (wanted.recorded.contains("in.image")) run_vae(folder, wanted.recorded, out);
+    if (wanted.recorded.contains("in.pose_map")) run_pose(folder, wanted.recorded, out);
     if (wanted.recorded.contains("in.clip_pixel")) run_clip(folder, wanted.recorded, out);
     if (wanted.recorded.contains("pre.image_u8")) run_pictures(wanted.recorded, out);
     golden::expect_as_recorded(wanted, out);
