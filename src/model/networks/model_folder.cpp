@@ -133,11 +133,13 @@ std::map<std::string, std::string> ModelFolder::digests() const {
     if (opened_.empty()) return {{"random", cat(seed_)}};
     std::map<std::string, std::string> digests;
     for (const auto& [name, path] : files_) {
+        // By the name that the file has, of which several may be allowed: people read it where digests differ.
+        const auto shown = (std::filesystem::path(name).parent_path() / path.filename()).string();
         const auto weights = opened_.find(name);
         if (weights != opened_.end())
-            digests[name] = weights->second->digest();
+            digests[shown] = weights->second->digest();
         else if (!path.empty() && std::filesystem::exists(path))
-            digests[name] = Digest{}.add(read_text(path)).hex();
+            digests[shown] = Digest{}.add(read_text(path)).hex();
     }
     return digests;
 }
