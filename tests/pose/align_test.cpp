@@ -146,9 +146,9 @@ TEST(PublishedAlignment, OfAWhollySeenPersonIsEqual) {
     EXPECT_THAT(scenario.unused(), ElementsAre());
 }
 
-/// Hidden: in frame 2 the right knee, in frame 3 the left eye and the right ear; half of the left hand in the reference and frame 2, of the right hand in frame
-/// 0. Published, hidden hand points stand at (-1, -1) and are measured from there, which spoils `hand`; weft leaves them out. So of the factors `hand` alone
-/// differs, and of the points those of hands by that factor, and the ankle behind the hidden knee, which weft hangs on the hip.
+/// Hidden: in frame 2 the left wrist, in frame 3 both ankles; every second point of the left hand in the reference and frame 2, of the right hand in frame 0.
+/// Published, hidden hand points stand at (-1, -1) and are measured from there, which spoils `hand`; weft leaves them out. So of the factors `hand` alone
+/// differs, and of the points those of hands, by that factor; the left hand of frame 2 besides hangs on the elbow, and published on the hidden wrist.
 TEST(PublishedAlignment, OfAPartlySeenPersonDiffersOnlyByWhatIsHidden) {
     const Scenario scenario("partial");
     const auto alignment = alignment_of(scenario);
@@ -162,11 +162,11 @@ TEST(PublishedAlignment, OfAPartlySeenPersonDiffersOnlyByWhatIsHidden) {
     for (std::size_t i = 0; i < golden::num_frames; ++i) {
         const auto& person = *scenario.drive[i];
         const auto moved = aligned(person, person.body[neck], alignment);
-        const auto differs = i == 2 ? std::set<std::size_t>{right_ankle} : std::set<std::size_t>{};
-        EXPECT_EQ(expect_places(moved.body, scenario.part("aligned.body", i), "body", differs) + differs.size(), num_seen(person.body));
+        EXPECT_EQ(expect_places(moved.body, scenario.part("aligned.body", i), "body"), num_seen(person.body));
         EXPECT_EQ(expect_places(moved.face, scenario.part("aligned.faces", i), "face"), num_seen(person.face));
         for (const auto side : {left, right}) {
             EXPECT_EQ(num_seen(moved.hands[side]), num_seen(person.hands[side]));
+            if (!person.body[side == left ? left_wrist : right_wrist].seen()) continue;
             const auto recorded = scenario.part("aligned.hands", 2 * i + side, 2 * golden::num_frames);
             const auto& wrist = moved.body[side == left ? left_wrist : right_wrist];
             const double published = scenario["scales"][static_cast<std::size_t>(Factor::hand)], own = alignment[Factor::hand];
@@ -177,7 +177,6 @@ TEST(PublishedAlignment, OfAPartlySeenPersonDiffersOnlyByWhatIsHidden) {
                 EXPECT_NEAR((point.y - wrist.y) * published, (recorded[2 * k + 1] - wrist.y) * own, single) << "hand point " << k;
             }
         }
-        EXPECT_TRUE(i != 2 || std::abs(moved.body[right_ankle].y - scenario.part("aligned.body", i)[2 * right_ankle + 1]) > tolerance) << "the ankle";
     }
 }
 
