@@ -309,7 +309,7 @@ void tell_track(const pose::Track& track, const pose::FrameNumbers& filled) {
     tell_frames(filled, "nobody seen, filled in between");
     tell_frames(track.several, "several people; the one nearest to the frame before is followed");
     using namespace pose;
-    tell_frames(frames_lacking(track, {neck}), "neck not seen; taken in between as what stands still");
+    tell_frames(frames_lacking(track, {neck}), "neck not seen");
     tell_frames(frames_lacking(track, {nose}), "head not seen");
     tell_frames(frames_lacking(track, {right_shoulder, right_elbow, right_wrist, left_shoulder, left_elbow, left_wrist}), "arms not seen, or not whole");
     tell_frames(frames_lacking(track, {right_hip, right_knee, right_ankle, left_hip, left_knee, left_ankle}), "legs not seen, or not whole");
@@ -361,6 +361,7 @@ void tell_next(const Arguments& arguments, const pose::MapSize& size) {
     if (film.width != film.height)
         tell("size",
              cat("MusePose squashes picture and poses to video.width x video.height: ", text_of(film), " keeps their aspect, its preset of 768x768 does not"));
+    if (fs::is_directory(arguments.output)) tell("rate", "a folder has none, and weft generate takes 15 frames a second for it: set output.fps");
     auto command = cat("weft generate configs/musepose.toml --set model.path=MODELS");
     const auto set = [&](const std::string& key, const fs::path& value) { command += cat(" --set ", shell(cat(key, "=", value.string()))); };
     set("input.image", arguments.image.empty() ? fs::path("PICTURE") : fs::absolute(arguments.image));
