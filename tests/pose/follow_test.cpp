@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <iterator>
+
 namespace weft::pose {
 
 using ::testing::ElementsAre;
@@ -25,7 +28,7 @@ KeyPointClip clip_of(const std::vector<std::vector<Person>>& frames) {
 
 std::vector<double> places(const std::vector<std::optional<Person>>& frames) {
     std::vector<double> x;
-    for (const auto& person : frames) x.push_back(person ? person->body[nose].x : -1);
+    std::ranges::transform(frames, std::back_inserter(x), [](const auto& person) { return person ? person->body[nose].x : -1; });
     return x;
 }
 

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 
@@ -95,6 +96,12 @@ const Person& only_person(const KeyPointClip& clip) {
     return clip.frames.at(0).people.at(0);
 }
 
+std::vector<std::size_t> num_people(const KeyPointClip& clip) {
+    std::vector<std::size_t> of_frame;
+    std::ranges::transform(clip.frames, std::back_inserter(of_frame), [](const auto& frame) { return frame.people.size(); });
+    return of_frame;
+}
+
 std::vector<std::string> mistakes_in(const std::string& text) {
     Mistakes mistakes;
     static_cast<void>(parse_key_points(text, "body.json", {}, "DRIVER", mistakes));
@@ -139,9 +146,7 @@ TEST(OpenPoseForm, HasFramesInAnArrayAndPlacesForNobody) {
     auto nobody = openpose_frame();
     nobody["people"] = json::array();
     const auto clip = read({openpose_frame(), nobody, nullptr, openpose_frame()});
-    std::vector<std::size_t> people;
-    for (const auto& frame : clip.frames) people.push_back(frame.people.size());
-    EXPECT_THAT(people, ElementsAre(1, 0, 0, 1));
+    EXPECT_THAT(num_people(clip), ElementsAre(1, 0, 0, 1));
 }
 
 TEST(OpenPoseForm, MayLackHandsAndFace) {
@@ -179,7 +184,7 @@ TEST(OpenPoseForm, FolderIsReadInNameOrderAndNumbersCount) {
     const auto clip = read_key_points(folder.path(), {}, "DRIVER", mistakes);
     EXPECT_THAT(mistakes.texts(), IsEmpty());
     std::vector<double> x;
-    for (const auto& frame : clip.frames) x.push_back(frame.people.at(0).body[nose].x * canvas.width);
+    std::ranges::transform(clip.frames, std::back_inserter(x), [](const auto& frame) { return frame.people.at(0).body[nose].x * canvas.width; });
     EXPECT_THAT(x, ElementsAre(1, 2, 10));
     EXPECT_EQ(clip.frames[2].name, "dance_10_keypoints.json");
 }
@@ -260,9 +265,7 @@ TEST(WholeBodyForm, FramesAreNumbered) {
          {"instance_info", {{{"frame_id", 1}, {"instances", {mmpose_instance(), mmpose_instance()}}}, {{"frame_id", 4}, {"instances", {mmpose_instance()}}}}}},
         canvas);
     EXPECT_EQ(clip.form, KeyPointForm::whole_body);
-    std::vector<std::size_t> people;
-    for (const auto& frame : clip.frames) people.push_back(frame.people.size());
-    EXPECT_THAT(people, ElementsAre(2, 0, 0, 1));
+    EXPECT_THAT(num_people(clip), ElementsAre(2, 0, 0, 1));
     EXPECT_EQ(clip.frames[3].people[0].body[nose], (KeyPoint{10 / 200.0, 100 / 400.0, 0.8}));
 }
 
