@@ -27,8 +27,6 @@ void add_bench_units(CLI::App& root, Actions& actions);
 void add_bench_scaling(CLI::App& root, Actions& actions);
 void add_doctor(CLI::App& root, Actions& actions);
 void add_make_model(CLI::App& root, Actions& actions);
-
-/// Commands of design.md that a later build brings: refused in words, exit code 2.
-void add_later(CLI::App& root, Actions& actions);
+void add_pose(CLI::App& root, Actions& actions);
 
 }  // namespace weft::app

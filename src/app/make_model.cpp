@@ -28,8 +28,7 @@ void write_example(const std::filesystem::path& folder, bool musepose) {
     std::filesystem::create_directories(folder / "pose");
     io::write_png(folder / "person.png", pose::draw_person(pose::example_body(0, side, side), side, side));
     for (std::int64_t frame = 0; frame < poses; ++frame)
-        io::write_png(folder / "pose" / cat(frame < 9 ? "0000" : "000", frame + 1, ".png"),
-                      pose::draw_body(pose::example_body(frame, side, side), side, side, 1.5, 2.0));
+        io::write_png(folder / "pose" / cat(frame < 9 ? "0000" : "000", frame + 1, ".png"), pose::draw_body(pose::example_body(frame, side, side), side, side));
     write_atomically(folder / "config.toml", "# An example for the tiny model: its weights are random, so the video is noise that moves.\n" +
                                                  std::string(musepose ? "[model]\nfamily = \"musepose\"\n" : "[model]\n") +
                                                  "path = \"..\"\n\n[input]\nimage = \"person.png\"\npose = \"pose\"\n\n[video]\nwidth = 128\nheight = 128\n\n"

@@ -1,5 +1,7 @@
 #include "pose/draw.hpp"
 
+#include "pose/draw_map.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -10,39 +12,11 @@ namespace {
 
 using Colour = std::array<std::uint8_t, 3>;
 
-// OpenPose's limbs (pairs of points) and colours, in drawing order.
-constexpr std::array<std::array<int, 2>, 17> limbs{
-    {{1, 2}, {1, 5}, {2, 3}, {3, 4}, {5, 6}, {6, 7}, {1, 8}, {8, 9}, {9, 10}, {1, 11}, {11, 12}, {12, 13}, {1, 0}, {0, 14}, {14, 16}, {0, 15}, {15, 17}}};
-constexpr std::array<Colour, 18> colours{{{255, 0, 0},
-                                          {255, 85, 0},
-                                          {255, 170, 0},
-                                          {255, 255, 0},
-                                          {170, 255, 0},
-                                          {85, 255, 0},
-                                          {0, 255, 0},
-                                          {0, 255, 85},
-                                          {0, 255, 170},
-                                          {0, 255, 255},
-                                          {0, 170, 255},
-                                          {0, 85, 255},
-                                          {0, 0, 255},
-                                          {85, 0, 255},
-                                          {170, 0, 255},
-                                          {255, 0, 255},
-                                          {255, 0, 170},
-                                          {255, 0, 85}}};
-
-Colour reversed(Colour colour, double scale) {
-    const auto part = [scale](std::uint8_t value) { return static_cast<std::uint8_t>(value * scale); };
-    return {part(colour[2]), part(colour[1]), part(colour[0])};
-}
-
 Point along(Point from, double angle, double length) {
     return {from.x + length * std::sin(angle), from.y + length * std::cos(angle)};
 }
 
-}  // namespace
-
+/// A thick line with round ends.
 void draw_capsule(io::Picture& picture, Point from, Point to, double radius, Colour colour) {
     const int left = std::max(0, static_cast<int>(std::floor(std::min(from.x, to.x) - radius)));
     const int right = std::min(picture.width - 1, static_cast<int>(std::ceil(std::max(from.x, to.x) + radius)));
@@ -60,13 +34,13 @@ void draw_capsule(io::Picture& picture, Point from, Point to, double radius, Col
         }
 }
 
-io::Picture draw_body(const Body& body, int width, int height, double stick, double joint) {
-    io::Picture picture{
-        .width = width, .height = height, .rgb = std::vector<std::uint8_t>(static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3)};
-    for (std::size_t i = 0; i < limbs.size(); ++i)
-        draw_capsule(picture, body[static_cast<std::size_t>(limbs[i][0])], body[static_cast<std::size_t>(limbs[i][1])], stick, reversed(colours[i], 0.6));
-    for (std::size_t i = 0; i < body.size(); ++i) draw_capsule(picture, body[i], body[i], joint, reversed(colours[i], 1.0));
-    return picture;
+}  // namespace
+
+io::Picture draw_body(const Body& body, int width, int height) {
+    Person person;
+    for (std::size_t i = 0; i < body.size(); ++i) person.body[i] = {body[i].x / width, body[i].y / height, 1};
+    const ImageSize size{width, height};
+    return io::scale(draw_canvas(person, map_size(size, size).canvas), width, height);
 }
 
 Body example_body(std::int64_t frame, int width, int height) {

@@ -32,7 +32,8 @@ std::string percent(double share) {
     return cat(std::lround(share * 100), " %");
 }
 
-constexpr std::string_view kAdvice = "turn a plain video into drawn poses first, e.g. with DWPose as MimicMotion publishes it";
+constexpr std::string_view kAdvice =
+    "turn a plain video into drawn poses first, e.g. with DWPose as MimicMotion publishes it, or find key points and draw them with weft pose for MusePose";
 
 }  // namespace
 

@@ -138,7 +138,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"SlicesOfARunFile", {"inspect", "out.h5", "--seams", "--slices", "16,4"}, {"--slices = 16,4: is for films", "out.h5", "leave it out"}},
         Mistake{"SlicesWithoutSeams", {"inspect", "film.mkv", "--slices", "16,4"}, {"--slices", "--seams"}},
         Mistake{"SeamsAndHash", {"inspect", "out.h5", "--hash", "--seams"}, {"--hash", "--seams"}},
-        Mistake{"Pose", {"pose", "body.json"}, {"weft pose: not offered by this build", "input.pose"}},
+        Mistake{"PoseOfNothing", {"pose", "body.json"}, {"DRIVER: body.json: cannot be read", "--reference: is missing"}},
         Mistake{"ModelOfAnUnknownFamily", {"make-model", "--tiny", "m", "--family", "dancer"}, {"--family = dancer: must be mimicmotion or musepose"}},
         Mistake{"ModelOfAnotherSize", {"make-model", "m"}, {"say --tiny"}},
         Mistake{"BenchOfTransport", {"bench", "transport"}, {"is not offered by this build"}}),

@@ -19,7 +19,7 @@ TORCH = ("ATen/", "torch/", "c10/")
 TORCH_ROOMS = ["pipeline", "model", "device"]
 
 # Libraries behind a face of ours: in .cpp and .cu files only.
-HIDDEN = ("hdf5", "H5", "mpi.h", "nccl.h", "libav", "libsw", "jpeglib.h", "jerror.h", "spdlog/", "fmt/", "toml++/", "nlohmann/")
+HIDDEN = ("hdf5", "H5", "mpi.h", "nccl.h", "libav", "libsw", "jpeglib.h", "jerror.h", "opencv2/", "spdlog/", "fmt/", "toml++/", "nlohmann/")
 # Headers of ours that only .cpp files of their room include, and the libraries they may show.
 INTERNAL = {"src/comm/courier.hpp": (), "src/comm/tag.hpp": (), "src/io/libav.hpp": ("libav", "libsw"), "src/io/jpeg.hpp": ()}
 
