@@ -52,9 +52,21 @@ std::string describe(const Operation& operation) {
 
 namespace {
 
+/// "7" or "3-7"
+std::string span_text(std::int64_t first, std::int64_t last) {
+    return first == last ? cat(first) : cat(first, "-", last);
+}
+
+/// Its frames in slot order: "0, 67-137", "44-91", "15-18, 0-2".
 std::string slice_text(const Slice& slice) {
-    if (slice.frames.size() < 2) return "0";
-    return cat("0, ", slice.frames[1], "-", slice.frames.back());
+    std::vector<std::string> runs;
+    for (auto first = slice.frames.begin(); first != slice.frames.end();) {
+        const auto last = std::adjacent_find(first, slice.frames.end(), [](auto frame, auto next) { return next != frame + 1; });
+        const auto end = last == slice.frames.end() ? last : last + 1;
+        runs.push_back(span_text(*first, *(end - 1)));
+        first = end;
+    }
+    return join(runs);
 }
 
 std::string padded(std::string text, std::size_t width) {
@@ -65,11 +77,6 @@ std::string padded(std::string text, std::size_t width) {
 /// What stands before a line of the text: ten columns.
 std::string label(const std::string& name) {
     return padded(name, 10);
-}
-
-/// "7" or "3-7"
-std::string span_text(std::int64_t first, std::int64_t last) {
-    return first == last ? cat(first) : cat(first, "-", last);
 }
 
 /// Costs in passes where both branches cost the same, else in conditional passes.

@@ -171,6 +171,15 @@ TEST(PlanText, ALoneRankNeedsNoTable) {
     EXPECT_FALSE(says(text, "links")) << text;
 }
 
+TEST(PlanText, SlicesAreToldByTheirFramesInSlotOrder) {
+    Settings settings;
+    settings.model.family = FamilyName::musepose;
+    settings.slices = {.length = 7, .overlap = 2, .pad = false};
+    const auto text = describe(make_plan(settings, 19, {.latent_channels = 4, .pass = full_size(1).shape}));
+    EXPECT_TRUE(says(text, "4 of 7 frames: [0-6] [5-11] [10-16] [15-18, 0-2]")) << text;
+    EXPECT_TRUE(says(describe(full_size(1)), "8 of 72 frames: [0-71] [0, 67-137]")) << describe(full_size(1));
+}
+
 TEST(PlanText, UnequalCostsAreToldInConditionalPasses) {
     EXPECT_TRUE(says(describe(make_plan(Sample{.ranks = 8, .cost = {100, 122}})), "(14.56 of 14.56)"));
 }
