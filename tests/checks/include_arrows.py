@@ -21,7 +21,8 @@ TORCH_ROOMS = ["pipeline", "model", "device"]
 # Libraries behind a face of ours: in .cpp and .cu files only.
 HIDDEN = ("hdf5", "H5", "mpi.h", "nccl.h", "libav", "libsw", "jpeglib.h", "jerror.h", "opencv2/", "spdlog/", "fmt/", "toml++/", "nlohmann/")
 # Headers of ours that only .cpp files of their room include, and the libraries they may show.
-INTERNAL = {"src/comm/courier.hpp": (), "src/comm/tag.hpp": (), "src/io/libav.hpp": ("libav", "libsw"), "src/io/jpeg.hpp": ()}
+INTERNAL = {"src/comm/courier.hpp": (), "src/comm/tag.hpp": (), "src/io/libav.hpp": ("libav", "libsw"), "src/io/jpeg.hpp": (),
+            "src/pose/forms.hpp": ("nlohmann/",), "src/pose/clip_reader.hpp": ("nlohmann/",)}
 
 # They bundle different versions of fmt, so a file with both does not compile.
 APART = (TORCH, ("spdlog/", "fmt/"))
