@@ -3,7 +3,7 @@
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "device/device.hpp"
-#include "model/model.hpp"
+#include "model/open_model.hpp"
 #include "pipeline/scaling.hpp"
 #include "pipeline/stand_in.hpp"
 

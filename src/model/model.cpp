@@ -1,54 +1,8 @@
 #include "model/model.hpp"
 
-#include "base/text.hpp"
-#include "model/mimicmotion/mimicmotion.hpp"
-#include "model/musepose/musepose.hpp"
-#include "model/networks/open_model.hpp"
-
 #include <algorithm>
-#include <filesystem>
-#include <optional>
 
 namespace weft::model {
-
-namespace {
-namespace fs = std::filesystem;
-
-/// Whose files a folder holds, as far as names tell; nothing where they are nobody's or both families'.
-std::optional<FamilyName> family_in(const fs::path& folder) {
-    std::error_code unreadable;
-    bool mimicmotion = false, musepose = false;
-    for (const auto& entry : fs::directory_iterator(folder, unreadable)) {
-        const auto name = entry.path().filename().string();
-        mimicmotion = mimicmotion || (name.starts_with("MimicMotion") && name.ends_with(".pth"));
-        musepose = musepose || name == "pretrained_weights" || name == "MusePose" || name == "sd-vae-ft-mse";
-    }
-    if (mimicmotion == musepose) return std::nullopt;
-    return musepose ? FamilyName::musepose : FamilyName::mimicmotion;
-}
-
-/// Said instead of all the files that the one family misses among the other's.
-bool is_of_the_other_family(const Settings& settings, Mistakes& mistakes) {
-    if (settings.model.path == "random") return false;
-    const auto folder = settings.input_path(settings.model.path);
-    const auto held = family_in(folder);
-    if (!held || *held == settings.model.family) return false;
-    const bool musepose = *held == FamilyName::musepose;
-    mistakes.add("model.family", musepose ? "\"mimicmotion\"" : "\"musepose\"",
-                 cat("model.path = ", in_quotes(folder.string()), " holds the files of ", musepose ? "MusePose" : "MimicMotion"),
-                 musepose ? "use model.family = \"musepose\", or name another folder" : "use model.family = \"mimicmotion\", or name another folder");
-    return true;
-}
-}  // namespace
-
-std::unique_ptr<Model> open_model(const Settings& settings, Mistakes& mistakes, Need need) {
-    if (is_of_the_other_family(settings, mistakes)) return nullptr;
-    switch (settings.model.family) {
-        case FamilyName::mimicmotion: return open_folder<mimicmotion::Config>(settings, mistakes, need, mimicmotion::for_clip);
-        case FamilyName::musepose: return open_folder<musepose::Config>(settings, mistakes, need, musepose::for_clip);
-    }
-    return nullptr;
-}
 
 PassLayout Model::pass_layout(const Settings& settings, std::int64_t num_slots, const ComputeDevice& device) const {
     const auto kind = device.torch.type();
@@ -59,13 +13,6 @@ PassLayout Model::pass_layout(const Settings& settings, std::int64_t num_slots, 
 double assumed_flops_per_second(c10::DeviceType kind, c10::ScalarType dtype) {
     if (kind != c10::kCUDA) return 50e9;
     return dtype == c10::kFloat ? 50e12 : 400e12;
-}
-
-plan::PassShape pass_shape_of(const Settings& settings, std::int64_t num_slots, c10::DeviceType kind, c10::ScalarType dtype, double flops_per_second,
-                              Mistakes& mistakes) {
-    const auto model = open_model(settings, mistakes, Need::configs);
-    if (model == nullptr) return {};
-    return model->pass_layout(settings, num_slots, kind, dtype, flops_per_second > 0 ? flops_per_second : assumed_flops_per_second(kind, dtype)).shape;
 }
 
 std::int64_t other_weight_bytes(const ModelSizes& sizes, const Settings& settings, const ComputeDevice& device) {

@@ -40,19 +40,9 @@ class Model {
                                                            PoseMaps maps) const = 0;
 };
 
-enum class Need { configs, weights };
-
-/// Opens `model.path` as the family that the settings name; what is wrong goes to `mistakes`, and nothing is returned then.
-[[nodiscard]] std::unique_ptr<Model> open_model(const Settings& settings, Mistakes& mistakes, Need need = Need::weights);
-
 /// FLOP/s at which plans weigh a pass before anything is measured. Assumptions: a GPU 400e12 in fp16 and bf16, 50e12 in fp32 (TF32 is off); a CPU with one
 /// thread 50e9 in any type. Only the balance between units matters to a plan, so a rate that is wrong everywhere alike changes predicted seconds alone.
 [[nodiscard]] double assumed_flops_per_second(c10::DeviceType kind, c10::ScalarType dtype);
-
-/// The shape of a pass of the model that the settings name, from its config files alone. `flops_per_second` 0: what is assumed. Mistakes in the files go to
-/// `mistakes`, and the shape is empty then.
-[[nodiscard]] plan::PassShape pass_shape_of(const Settings& settings, std::int64_t num_slots, c10::DeviceType kind, c10::ScalarType dtype,
-                                            double flops_per_second, Mistakes& mistakes);
 
 /// Bytes of the weights that encoding or decoding needs at once, whichever is more, in the types that the settings give on `device`.
 [[nodiscard]] std::int64_t other_weight_bytes(const ModelSizes& sizes, const Settings& settings, const ComputeDevice& device);

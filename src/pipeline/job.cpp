@@ -9,7 +9,7 @@
 #include "device/meter.hpp"
 #include "io/run_file.hpp"
 #include "io/video_writer.hpp"
-#include "model/model.hpp"
+#include "model/open_model.hpp"
 #include "pipeline/agreement.hpp"
 #include "pipeline/clip_denoiser.hpp"
 #include "pipeline/decode.hpp"

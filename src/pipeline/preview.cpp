@@ -3,7 +3,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "device/cuda.hpp"
-#include "model/model.hpp"
+#include "model/open_model.hpp"
 #include "pipeline/inputs.hpp"
 #include "pipeline/unit_times.hpp"
 #include "plan/plan.hpp"

@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "model/open_model.hpp"
 
 #include <numeric>
 

@@ -1,4 +1,4 @@
-#include "model/model.hpp"
+#include "model/open_model.hpp"
 #include "plan/layout.hpp"
 #include "plan/rooms.hpp"
 #include "plan/simulate.hpp"

@@ -1,6 +1,6 @@
 #include "base/text.hpp"
 #include "model/mimicmotion/mimicmotion.hpp"
-#include "model/model.hpp"
+#include "model/open_model.hpp"
 #include "support/golden.hpp"
 
 #include <gtest/gtest.h>

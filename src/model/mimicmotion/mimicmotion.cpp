@@ -3,7 +3,7 @@
 #include "device/meter.hpp"
 #include "model/mimicmotion/clip_pixels.hpp"
 #include "model/mimicmotion/euler.hpp"
-#include "model/networks/open_model.hpp"
+#include "model/networks/folder_model.hpp"
 #include "model/pictures.hpp"
 
 #include <ATen/CPUGeneratorImpl.h>

@@ -4,7 +4,7 @@
 #include "io/resample.hpp"
 #include "model/musepose/ddim.hpp"
 #include "model/musepose/unet.hpp"
-#include "model/networks/open_model.hpp"
+#include "model/networks/folder_model.hpp"
 
 #include <ATen/CPUGeneratorImpl.h>
 

@@ -1,4 +1,4 @@
-#include "model/networks/open_model.hpp"
+#include "model/networks/folder_model.hpp"
 
 namespace weft::model {
 

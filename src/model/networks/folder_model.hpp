@@ -50,12 +50,12 @@ class FolderModel final : public Model {
     ForClip for_clip_;
 };
 
-/// Opens the folder that the settings name, or noise in place of it; nothing where there are mistakes.
+/// Opens the folder that the settings name, or noise in place of it; nothing where there are mistakes. Without `weights` from its config files alone.
 template <class Config>
-[[nodiscard]] std::unique_ptr<Model> open_folder(const Settings& settings, Mistakes& mistakes, Need need, typename FolderModel<Config>::ForClip for_clip) {
+[[nodiscard]] std::unique_ptr<Model> open_folder(const Settings& settings, Mistakes& mistakes, bool weights, typename FolderModel<Config>::ForClip for_clip) {
     if (settings.model.path == "random") return std::make_unique<FolderModel<Config>>(FolderOf<Config>::random({}), for_clip);
     const auto before = mistakes.texts().size();
-    auto folder = FolderOf<Config>::open(settings.input_path(settings.model.path), mistakes, need == Need::weights);
+    auto folder = FolderOf<Config>::open(settings.input_path(settings.model.path), mistakes, weights);
     if (mistakes.texts().size() != before) return nullptr;
     return std::make_unique<FolderModel<Config>>(std::move(folder), for_clip);
 }
