@@ -86,10 +86,9 @@ void expect_wavefront(const RankedJob& job, const Wavefront& wanted, const Words
     const auto slices = plan::make_windows(plan::padded_frames(wanted.poses, wanted.length, wanted.overlap), wanted.length, wanted.overlap);
     const auto all = followed(job / "events.jsonl");
     EXPECT_EQ(all.count, static_cast<std::int64_t>(slices.size()) * wanted.steps * 2 * wanted.ranks);  // two branches, a leg of each on every rank
-    for (std::int64_t step = 0; step + 1 < wanted.steps; ++step) {
-        EXPECT_LT(all.clocks.at(step + 1).begin, all.clocks.at(step).end) << "step " << step + 2 << " begins when step " << step + 1 << " has ended";
-        EXPECT_LT(all.seconds.at(step + 1).begin, all.seconds.at(step).end) << "the same by the clock on the wall";
-    }
+    // What happens at once has no order by logical clocks, so this is told by the clock on the wall; all ranks are on one machine.
+    for (std::int64_t step = 0; step + 1 < wanted.steps; ++step)
+        EXPECT_LT(all.seconds.at(step + 1).begin, all.seconds.at(step).end) << "step " << step + 2 << " begins when step " << step + 1 << " has ended";
     expect_nothing_ahead_of_its_need(all, slices, wanted.steps);
     ASSERT_EQ(all.tasks.size(), static_cast<std::size_t>(wanted.ranks));
     expect_ranks_kept_to_their_clocks(all);

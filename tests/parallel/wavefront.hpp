@@ -2,7 +2,7 @@
 #include "parallel/ranked_job.hpp"
 
 /// A long clip of MusePose on stages over MPI, by the trace that the job left: passes flow from step to step without a barrier, and none runs ahead of
-/// what it needs. Order is told by logical clocks, which messages carry from rank to rank; the ranks' own clocks may differ by how they left a barrier.
+/// what it needs. What must come after what is told by logical clocks, which messages carry from rank to rank.
 namespace weft::test {
 
 struct Wavefront {
