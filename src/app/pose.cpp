@@ -109,7 +109,7 @@ class PoseJob {
     void write_rest() {
         if (!arguments_.image_pose.empty()) {
             io::write_png(arguments_.image_pose, pose::draw_map(inputs_.reference->person, size_));
-            tell_pose("pose", cat(arguments_.image_pose, ": the reference's own"));
+            tell_pose("pose", cat(arguments_.image_pose, ": the reference's own, for MimicMotion's input.image_pose"));
         }
         if (!arguments_.json.empty()) {
             std::vector<pose::KeyPointFrame> frames;
@@ -203,7 +203,7 @@ void add_pose(CLI::App& root, Actions& actions) {
     command->add_option("--fill", arguments->fill, "fill in at most so many frames without anyone between two poses")->capture_default_str();
     command->add_flag("--no-align", arguments->no_align, "draw the driver's poses as they are");
     command->add_option("--preview", arguments->preview, "PNG to look at; else beside the output, .preview.png");
-    command->add_option("--image-pose", arguments->image_pose, "PNG: the reference's own pose, for input.image_pose");
+    command->add_option("--image-pose", arguments->image_pose, "PNG: the reference's own pose, for MimicMotion's input.image_pose");
     command->add_option("--json", arguments->json, "the drawn key points, in OpenPose's form");
     actions[command] = [arguments] { return PoseJob(*arguments).run(); };
 }

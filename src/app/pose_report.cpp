@@ -135,7 +135,6 @@ void tell_next(const PoseArguments& arguments, const pose::MapSize& size) {
     const auto set = [&](const std::string& key, const fs::path& value) { command += cat(" --set ", shell(cat(key, "=", value.string()))); };
     set("input.image", arguments.image.empty() ? fs::path("PICTURE") : fs::absolute(arguments.image));
     set("input.pose", fs::absolute(arguments.output));
-    if (!arguments.image_pose.empty()) set("input.image_pose", fs::absolute(arguments.image_pose));
     command += cat(" --set video.width=", film.width, " --set video.height=", film.height);
     tell_pose("next", command);
 }

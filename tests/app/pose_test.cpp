@@ -129,6 +129,20 @@ TEST(Pose, DrawsThePublishedMapByteForByte) {
     EXPECT_TRUE(maps[2] == io::read_picture(scenario.picture("map")));
 }
 
+TEST(Pose, TheNextCommandHasSettingsThatMusePoseTakes) {
+    const PoseFolder folder;
+    const auto told = folder.aligned({"--image-pose", "own.png"});
+    expect_done(told);
+    const std::string head = "next      weft generate configs/musepose.toml";
+    const auto at = told.out.find(head);
+    ASSERT_NE(at, std::string::npos) << told.out;
+    const auto settings = told.out.substr(at + head.size(), told.out.find('\n', at) - at - head.size());
+    const auto ended =
+        run({"bash", "-c", cat(weft_program(), " generate ", WEFT_SOURCE_DIR, "/configs/musepose.toml", settings, " --print-config")}, folder / "");
+    expect_done(ended);
+    EXPECT_THAT(ended.out, ::testing::AllOf(HasSubstr("poses.mp4"), HasSubstr("width = 768")));
+}
+
 TEST(Pose, TellsWhatItDoesAndWhatIsMissing) {
     const PoseFolder folder;
     const auto ended = folder.aligned({"--output", "maps.mkv", "--fps", "25", "--image-pose", "own.png"});
@@ -139,7 +153,7 @@ TEST(Pose, TellsWhatItDoesAndWhatIsMissing) {
           "hands     not seen in any frame", "factors   neck       1.000  neck to nose", "hand       1.000  arms alone, hands not seen in both",
           "leg_lower  1.000  both sides' knee to ankle", "offset    the neck moves 0.000 to the right and 0.000 down", "outside   no point leaves the picture",
           "poses     maps.mkv: 12 frames of 864x768, drawn on 1024x1365", "preview   maps.preview.png", "768x680 keeps their aspect",
-          "next      weft generate configs/musepose.toml", "maps.mkv --set input.image_pose="})
+          "own.png: the reference's own, for MimicMotion's input.image_pose", "next      weft generate configs/musepose.toml", "maps.mkv --set video.width="})
         EXPECT_THAT(ended.out, HasSubstr(text));
     const auto maps = frames_of(folder / "maps.mkv");
     ASSERT_EQ(maps.size(), static_cast<std::size_t>(num_frames));
