@@ -59,7 +59,7 @@ void write_model(const fs::path& folder, Config config, std::uint64_t seed) {
     fs::create_directories(folder, error);
     if (error) refuse(cat(folder.string(), ": cannot be made: ", error.message()));
     const auto files = Config::published(folder);
-    config.describe_to(ConfigFiles(files));
+    config.read_or_write(ConfigFiles(files));
     const auto model = FolderOf<Config>::random(config, seed);
     std::set<std::string> names;
     for (const auto& part : model.parts())

@@ -75,10 +75,6 @@ fs::path the_one(std::vector<fs::path> found, const fs::path& folder, const char
 
 Files Config::find(const fs::path& folder, bool weights, Mistakes& mistakes) {
     std::error_code error;
-    if (!fs::is_directory(folder, error)) {
-        mistakes.add("model.path", in_quotes(folder.string()), "is not a folder", "name the folder with the published files, or \"random\"");
-        return {};
-    }
     std::vector<fs::path> bases, checkpoints;
     if (fs::exists(folder / "unet" / "config.json")) bases.push_back(folder);
     for (const auto& entry : fs::directory_iterator(folder, error)) {
@@ -109,14 +105,13 @@ Files Config::published(const fs::path& folder) {
 }
 
 std::vector<PartFiles> Config::parts() {
-    const auto in = [](const char* file) { return std::vector{PartFile{file, {}, {}, {}}}; };
-    return {{Part::denoiser, "unet", "unet.", in(checkpoint)},
-            {Part::pose_network, "pose_net", "pose_net.", in(checkpoint)},
-            {Part::vae, "vae", "", in(vae_weights)},
+    return {{Part::denoiser, "unet", "unet.", {{checkpoint}}},
+            {Part::pose_network, "pose_net", "pose_net.", {{checkpoint}}},
+            {Part::vae, "vae", "", {{vae_weights}}},
             image_encoder_in(encoder_weights)};
 }
 
-void Config::describe_to(const ConfigFiles& files) {
+void Config::read_or_write(const ConfigFiles& files) {
     files.file("unet/config.json", [this](auto& file) { describe(file, unet); });
     files.file("vae/config.json", [this](auto& file) { describe(file, vae); });
     files.file("image_encoder/config.json", [this](auto& file) { describe(file, clip); });

@@ -44,7 +44,7 @@ struct Config {
     [[nodiscard]] static std::vector<PartFiles> parts();
 
     /// Reads the config files, or writes them. Values that the published classes cannot have or weft does not know are mistakes.
-    void describe_to(const ConfigFiles& files);
+    void read_or_write(const ConfigFiles& files);
 
     [[nodiscard]] Networks networks() const;
 };

@@ -95,10 +95,6 @@ constexpr std::array<std::array<const char*, 2>, 3> twofold{
 
 Files Config::find(const fs::path& folder, bool weights, Mistakes& mistakes) {
     std::error_code error;
-    if (!fs::is_directory(folder, error)) {
-        mistakes.add("model.path", in_quotes(folder.string()), "is not a folder", "name the folder with the published files, or \"random\"");
-        return {};
-    }
     const auto root = fs::is_directory(folder / "pretrained_weights", error) ? folder / "pretrained_weights" : folder;
     Files files;
     for (const char* const name : {unet_config, vae_config, encoder_config})
@@ -127,17 +123,16 @@ Files Config::published(const fs::path& folder) {
 }
 
 std::vector<PartFiles> Config::parts() {
-    const auto in = [](const char* file) { return std::vector{PartFile{file, {}, {}, {}}}; };
     // The published program loads the base first, then motion modules, then the denoising UNet, and the last writer wins. A stored table of positions
     // (pe) is rounded, and as long as in training; it is computed.
-    return {{Part::denoiser, "denoising_unet", "", {{denoising, "", base_weights, {}}, {motion_modules, "motion_modules.", "", {".pos_encoder.pe"}}}},
-            {Part::reference, "reference_unet", "", in(reference)},
-            {Part::pose_network, "pose_guider", "", in(pose_guider_weights)},
-            {Part::vae, "vae", "", in(vae_weights)},
+    return {{Part::denoiser, "denoising_unet", "", {{denoising, "", base_weights}, {motion_modules, "motion_modules.", "", {".pos_encoder.pe"}}}},
+            {Part::reference, "reference_unet", "", {{reference}}},
+            {Part::pose_network, "pose_guider", "", {{pose_guider_weights}}},
+            {Part::vae, "vae", "", {{vae_weights}}},
             image_encoder_in(encoder_weights)};
 }
 
-void Config::describe_to(const ConfigFiles& files) {
+void Config::read_or_write(const ConfigFiles& files) {
     files.file(unet_config, [this](auto& file) { describe(file, unet); });
     files.file(vae_config, [this](auto& file) { describe(file, vae); });
     files.file(encoder_config, [this](auto& file) { describe(file, clip); });

@@ -46,7 +46,7 @@ struct Config {
 
     /// Reads the config files, or writes them; the pose guider's widths are read from its weights, where they are there. Without inference_v2.yaml the
     /// published values count. What weft does not know is a mistake.
-    void describe_to(const ConfigFiles& files);
+    void read_or_write(const ConfigFiles& files);
 
     [[nodiscard]] Networks networks() const;
 };

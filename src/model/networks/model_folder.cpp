@@ -51,6 +51,13 @@ PartFiles image_encoder_in(const std::string& file) {
             {{.name = file, .holds = "", .fallback = "", .ignored = {"embeddings.position_ids", "text_model.", "text_projection.", "logit_scale"}}}};
 }
 
+bool is_folder(const std::filesystem::path& path, Mistakes& mistakes) {
+    std::error_code unreadable;
+    if (std::filesystem::is_directory(path, unreadable)) return true;
+    mistakes.add("model.path", in_quotes(path.string()), "is not a folder", "name the folder with the published files, or \"random\"");
+    return false;
+}
+
 void check_fit(const UNetConfig& unet, const VaeConfig& vae, const ClipConfig& clip, const ConfigFiles& files) {
     if (!files.reading() || !files.mistakes().empty()) return;
     if (unet.out_channels != vae.latent_channels)

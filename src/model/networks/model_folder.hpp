@@ -30,6 +30,9 @@ struct PartFiles {
 /// Those of the image encoder; the file may be that of a whole CLIP.
 [[nodiscard]] PartFiles image_encoder_in(const std::string& file);
 
+/// Else `model.path` is a mistake.
+[[nodiscard]] bool is_folder(const std::filesystem::path& path, Mistakes& mistakes);
+
 /// What the config files of a model must agree on; to be called when all are read.
 void check_fit(const UNetConfig& unet, const VaeConfig& vae, const ClipConfig& clip, const ConfigFiles& files);
 
@@ -77,7 +80,7 @@ class ModelFolder {
     std::uint64_t seed_ = 0;
 };
 
-/// The model folder of a family. Config, a plain value, is also what the family says of its files: `find`, `published`, `parts`, `describe_to`, `networks`.
+/// The model folder of a family. Config, a plain value, is also what the family says of its files: `find`, `published`, `parts`, `read_or_write`, `networks`.
 template <class Config>
 class FolderOf final : public ModelFolder {
   public:
@@ -85,9 +88,9 @@ class FolderOf final : public ModelFolder {
     /// alone, whether weight files are there or not.
     [[nodiscard]] static FolderOf open(const std::filesystem::path& folder, Mistakes& mistakes, bool weights = true) {
         Mistakes own;
-        const auto files = Config::find(folder, weights, own);
+        const auto files = is_folder(folder, own) ? Config::find(folder, weights, own) : Files{};
         Config config;
-        if (!files.empty()) config.describe_to(ConfigFiles(files, own));
+        if (!files.empty()) config.read_or_write(ConfigFiles(files, own));
         FolderOf made(config, files);
         if (weights && own.empty()) made.open_weights(own);
         for (const auto& text : own.texts()) mistakes.add(text);
