@@ -24,9 +24,8 @@ struct PassState {
     at::Tensor partial;             ///< inside a unit that is not in place: the frames of its result so far, in a tensor for all; else undefined
     at::Tensor residual;            ///< inside a transformer: what its result is added to; else undefined
     std::vector<at::Tensor> skips;  ///< in the order in which the way down made them
-    at::Tensor pose;                ///< added behind conv_in, [frames, height, width, channels]; undefined where the branch has none
-    std::int64_t height = 0;        ///< of the latents, as is the width
-    std::int64_t width = 0;
+    /// Pose features of the frames of some slots, added behind conv_in, [slots, height, width, channels]; none where the branch has none.
+    std::function<at::Tensor(plan::FrameRange slots)> pose;
     Chunks chunks;
     /// Where set: called with a transformer block's name and the input of its self-attention behind the norm, [frames, tokens, channels], chunk by chunk.
     std::function<void(const std::string& block, const at::Tensor& normed)> record_bank;

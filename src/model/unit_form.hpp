@@ -56,10 +56,9 @@ struct UnitForm {
 namespace forms {
 
 [[nodiscard]] UnitForm conv_in(std::int64_t in, std::int64_t out);
-/// `in`: with the skip's channels where the unit pops one.
-[[nodiscard]] UnitForm spatial_resnet(std::int64_t in, std::int64_t out, bool pops, bool pushes = false);
+/// `in`: with the skip's channels where the unit pops one. `upsampled`: channels of what is first made as large as the skip; 0: nothing is.
+[[nodiscard]] UnitForm spatial_resnet(std::int64_t in, std::int64_t out, bool pops, bool pushes = false, std::int64_t upsampled = 0);
 [[nodiscard]] UnitForm downsample(std::int64_t channels);
-[[nodiscard]] UnitForm upsample(std::int64_t channels);
 [[nodiscard]] UnitForm conv_out(std::int64_t in, std::int64_t out);
 
 }  // namespace forms

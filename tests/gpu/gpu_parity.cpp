@@ -200,8 +200,8 @@ PassState rounded(const PassState& state, c10::ScalarType dtype) {
     other.chunks = state.chunks;
     other.silu_embedding = to(state.silu_embedding);
     other.hidden = to(state.hidden);
+    if (state.pose) other.pose = [pose = state.pose, to](plan::FrameRange slots) { return to(pose(slots)); };
     other.residual = to(state.residual);
-    other.pose = to(state.pose);
     for (const auto& skip : state.skips) other.skips.push_back(to(skip));
     return other;
 }

@@ -56,11 +56,11 @@ std::size_t level_of(const std::string& unit) {
 using Levels = std::array<double, 4>;
 using Blocks = std::array<std::vector<double>, 4>;
 
-/// schedule.md section 1, TFLOP a pass.
+/// schedule.md section 1, TFLOP a pass. Upsamplers count to the resnets behind them, of which weft makes one unit.
 struct Table {
     Blocks down, up;  ///< spatial resnets, by layer
     double mid;
-    Levels downsampler, upsampler;  ///< by block
+    Levels downsampler;             ///< by block
 };
 
 double table_value(const Table& table, const std::string& unit) {
@@ -69,11 +69,13 @@ double table_value(const Table& table, const std::string& unit) {
     const auto block = static_cast<std::size_t>(std::stoi(parts.at(1)));
     const bool down = parts.front() == "down_blocks";
     if (parts.at(2) == "downsamplers") return table.downsampler.at(block);
-    if (parts.at(2) == "upsamplers") return table.upsampler.at(block);
     return (down ? table.down : table.up).at(block).at(static_cast<std::size_t>(std::stoi(parts.at(3))));
 }
 
-constexpr double rounding = 0.00501;
+/// Of the table; two entries make a unit where an upsampler goes with a resnet.
+double rounding(const std::string& unit) {
+    return unit.starts_with("up_blocks") && unit.find(".resnets.0") != std::string::npos ? 0.01002 : 0.00501;
+}
 
 TEST(PassLayout, CostsOfMimicMotionAreTheTables) {
     const Levels resnet_temporal{0.82, 0.82, 0.82, 0.20};
@@ -81,10 +83,9 @@ TEST(PassLayout, CostsOfMimicMotionAreTheTables) {
     const Levels feed_forward{1.63, 1.63, 1.63, 0.41};
     const Levels temporal{4.00, 3.97, 3.96, 0.99};
     const Table table{.down = {{{2.45, 2.45}, {1.90, 2.45}, {1.90, 2.45}, {0.61, 0.61}}},
-                      .up = {{{0.99, 0.99, 0.99}, {3.94, 3.94, 3.26}, {5.30, 3.94, 3.26}, {5.30, 3.94, 3.94}}},
+                      .up = {{{0.99, 0.99, 0.99}, {1.22 + 3.94, 3.94, 3.26}, {4.89 + 5.30, 3.94, 3.26}, {4.89 + 5.30, 3.94, 3.94}}},
                       .mid = 0.61,
-                      .downsampler = {0.31, 0.31, 0.31, 0},
-                      .upsampler = {1.22, 4.89, 4.89, 0}};
+                      .downsampler = {0.31, 0.31, 0.31, 0}};
     const auto shape = mimicmotion_shape();
     const auto costs = unit_costs(shape);
     double sum = 0;
@@ -99,7 +100,7 @@ TEST(PassLayout, CostsOfMimicMotionAreTheTables) {
                               : name.ends_with(".attn1")                                ? attention.at(level)
                               : name.ends_with(".ff")                                   ? feed_forward.at(level)
                                                                                         : table_value(table, name);
-        EXPECT_NEAR(costs[i][0], wanted, rounding) << name;
+        EXPECT_NEAR(costs[i][0], wanted, rounding(name)) << name;
     }
     EXPECT_NEAR(sum, 222.0, 0.0501);
 }
@@ -109,10 +110,9 @@ TEST(PassLayout, CostsOfMusePoseAreTheTables) {
     const Levels feed_forward{1.18, 1.18, 1.18, 0.29};  // also of motion modules
     const Levels motion{0.87, 0.84, 0.83, 0.21};
     const Table table{.down = {{{1.63, 1.63}, {1.27, 1.63}, {1.27, 1.63}, {0.41, 0.41}}},
-                      .up = {{{0.66, 0.66, 0.66}, {2.63, 2.63, 2.17}, {3.53, 2.63, 2.17}, {3.53, 2.63, 2.63}}},
+                      .up = {{{0.66, 0.66, 0.66}, {0.82 + 2.63, 2.63, 2.17}, {3.26 + 3.53, 2.63, 2.17}, {3.26 + 3.53, 2.63, 2.63}}},
                       .mid = 0.41,
-                      .downsampler = {0.20, 0.20, 0.20, 0},
-                      .upsampler = {0.82, 3.26, 3.26, 0}};
+                      .downsampler = {0.20, 0.20, 0.20, 0}};
     const auto shape = musepose_shape();
     const auto costs = unit_costs(shape);
     std::array<double, 2> sum{};
@@ -130,7 +130,7 @@ TEST(PassLayout, CostsOfMusePoseAreTheTables) {
                                   : name.ends_with(".attn1")          ? attention.at(branch).at(level)
                                   : name.ends_with(".ff")             ? feed_forward.at(level)
                                                                       : table_value(table, name);
-            EXPECT_NEAR(costs[i].at(branch), wanted, rounding) << name << ", branch " << branch;
+            EXPECT_NEAR(costs[i].at(branch), wanted, rounding(name)) << name << ", branch " << branch;
         }
     }
     EXPECT_EQ(motion_modules, 21);
@@ -203,10 +203,9 @@ TEST(PassLayout, WhatStandsInFrontOfAPiece) {
     const auto residual = static_cast<int>(StateTensor::residual);
     using Parts = std::vector<plan::Part>;
     // Nine chunks of eight frames in eight pieces: the last takes two chunks.
-    EXPECT_EQ(piece_of(shape, "up_blocks.3.resnets.0.spatial_res_block", 0).state, (Parts{{hidden, {0, 72}, 2 * slot}}));
-    EXPECT_EQ(piece_of(shape, "up_blocks.3.resnets.0.spatial_res_block", 56).state, (Parts{{hidden, {56, 72}, 2 * slot}, {partial, {0, 56}, slot}}));
+    EXPECT_EQ(piece_of(shape, "up_blocks.3.resnets.0.spatial_res_block", 0).state, (Parts{{hidden, {0, 72}, slot / 2}}));
+    EXPECT_EQ(piece_of(shape, "up_blocks.3.resnets.0.spatial_res_block", 56).state, (Parts{{hidden, {56, 72}, slot / 2}, {partial, {0, 56}, slot}}));
     EXPECT_EQ(piece_of(shape, "up_blocks.3.resnets.0.spatial_res_block", 56).slots, (plan::FrameRange{56, 72}));
-    EXPECT_EQ(piece_of(shape, "up_blocks.2.upsamplers.0.conv", 8).state, (Parts{{hidden, {8, 72}, slot / 2}, {partial, {0, 8}, 2 * slot}}));
     EXPECT_EQ(piece_of(shape, "down_blocks.0.attentions.0.transformer_blocks.0.attn1", 0).state, (Parts{{hidden, {0, 72}, slot}}));
     EXPECT_EQ(piece_of(shape, "down_blocks.0.attentions.0.transformer_blocks.0.attn1", 16).state, (Parts{{hidden, {0, 16}, slot}, {residual, {0, 72}, slot}}));
     EXPECT_EQ(piece_of(shape, "down_blocks.0.attentions.0.transformer_blocks.0.ff", 16).state, (Parts{{hidden, {0, 72}, slot}, {residual, {0, 72}, slot}}));

@@ -69,9 +69,8 @@ class SlowJob {
         out_["reference_u8_used"] = used;
         const auto pixels = clip_pixels(used, config.clip.image, config.preprocessor);
         out_["clip_pixels"] = nchw(pixels);
-        ClipEncoder clip(config.clip);
-        clip.bind(Weights{*folder_.source(Part::image_encoder, where_.device.torch, where_.dtype)});
-        out_["image_embeds"] = clip(where_(pixels));
+        const auto clip_weights = folder_.source(Part::image_encoder, where_.device.torch, where_.dtype);
+        out_["image_embeds"] = ClipEncoder(config.clip)(Weights{*clip_weights}, where_(pixels));
         const auto picture = vae_pixels(used, settings_, config.vae.latent_channels);
         out_["vae_input"] = nchw(picture);
         VaeEncoder vae(config.vae);
@@ -137,7 +136,7 @@ class SlowJob {
         const bool conditional = pass.branch == Branch::conditional;
         const auto name = cat("step", pass.step, ".slice", pass.slice, conditional ? ".cond" : ".uncond");
         if (pass.step == 0) out_[name + ".input"] = nchw(state.hidden).unsqueeze(0).clone();
-        if (conditional) out_["pose_features"].index_copy_(0, at::tensor(frames, at::kLong), nchw(state.pose).to(at::kCPU, at::kFloat));
+        if (conditional) out_["pose_features"].index_copy_(0, at::tensor(frames, at::kLong), nchw(state.pose({0, state.hidden.size(0)})).to(at::kCPU, at::kFloat));
         run_all(family_->units(), state);
         const auto v = family_->finish(state).to(at::kFloat);
         if (pass.step == 0) out_[name] = v.unsqueeze(0);

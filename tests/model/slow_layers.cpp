@@ -125,9 +125,9 @@ Tensors run_unet(const ModelFolder& folder, const Tensors& given, const Chunks& 
     state.chunks = chunks;
     state.silu_embedding = embedding(timestep.item<double>(), std::array{ids[0][0].item<double>(), ids[0][1].item<double>(), ids[0][2].item<double>()});
     state.hidden = where(given.at("in.unet.sample")[0].permute({0, 2, 3, 1}).contiguous());
-    state.pose = where(given.at("in.unet.pose_latents").permute({0, 2, 3, 1}).contiguous());
-    state.height = state.hidden.size(1);
-    state.width = state.hidden.size(2);
+    state.pose = [pose = where(given.at("in.unet.pose_latents").permute({0, 2, 3, 1}).contiguous())](plan::FrameRange slots) {
+        return pose.narrow(0, slots.begin, slots.size());
+    };
     const auto context = where(given.at("in.unet.context")[0]);
     out["unet.conv_in"] = nchw(conv2d(state.hidden, take_conv(root / "conv_in", config.in_channels, config.channels.front(), 3)));
 
@@ -142,10 +142,16 @@ Tensors run_unet(const ModelFolder& folder, const Tensors& given, const Chunks& 
         const auto channels = after.size(3);
         if (name.ends_with(".spatial_res_block")) {
             out["unet." + name] = nchw(after);
+            if (after.size(1) > before.size(1)) {  // with the upsampler of the block before
+                const auto upsampler = cat("up_blocks.", name[10] - '1', ".upsamplers.0");
+                const auto conv = take_conv(root / upsampler / "conv", before.size(3), before.size(3), 3);
+                out["unet." + upsampler] = out["unet." + block_of(upsampler)] = nchw(conv2d(upsample_nearest(before, after.size(1), after.size(2)), conv));
+            }
         } else if (name.ends_with(".temporal_res_block")) {
             const double eps = name.starts_with("down_blocks.3") || name.starts_with("mid_block") ? 1e-5 : 1e-6;
             auto temporal = before.clone();
-            add_temporal_resnet(temporal, take_temporal_resnet(root / name, channels, width, eps), state.silu_embedding, 1.0);
+            add_temporal_resnet(temporal, take_temporal_resnet(root / name, channels, width, eps), state.silu_embedding, 1.0,
+                                chunks.pixels(temporal.size(0)));
             out["unet." + name] = temporal.permute({3, 0, 1, 2}).unsqueeze(0);
             out["unet." + layer] = nchw(after);
         } else if (name.ends_with(".transformer_blocks.0.attn1")) {
@@ -169,7 +175,7 @@ Tensors run_unet(const ModelFolder& folder, const Tensors& given, const Chunks& 
     return out;
 }
 
-void run_vae(const ModelFolder& folder, const Tensors& given, const Where& where, Tensors& out) {
+void run_vae(const ModelFolder& folder, const Tensors& given, const Chunks& chunks, const Where& where, Tensors& out) {
     const auto& config = folder.config().vae;
     const auto source = folder.source(Part::vae, where.device.torch, where.dtype);
     const Weights root{*source};
@@ -177,7 +183,7 @@ void run_vae(const ModelFolder& folder, const Tensors& given, const Where& where
 
     VaeDecoder decoder(config, VaeDecoder::Kind::temporal);
     decoder.bind(root);
-    const auto frames = decoder(where(given.at("in.vae.decode.latents").permute({0, 2, 3, 1}).contiguous()), probe);
+    const auto frames = decoder(where(given.at("in.vae.decode.latents").permute({0, 2, 3, 1}).contiguous()), chunks, probe);
     out["vae.decode.out"] = nchw(frames);
     out["vae.decoder.time_conv_out"] = frames.permute({3, 0, 1, 2}).unsqueeze(0);
     const auto first = root / "decoder.mid_block.resnets.0";
@@ -186,7 +192,7 @@ void run_vae(const ModelFolder& folder, const Tensors& given, const Where& where
         resnet(out.at("vae.decoder.conv_in").permute({0, 2, 3, 1}).contiguous(), take_resnet(first / "spatial_res_block", inner, inner, 0, 1e-6), {});
     out["vae.decoder.mid_block.resnets.0.spatial_res_block"] = nchw(spatial).clone();
     auto temporal = spatial.clone();
-    add_temporal_resnet(temporal, take_temporal_resnet(first / "temporal_res_block", inner, 0, 1e-5), {}, 1.0);
+    add_temporal_resnet(temporal, take_temporal_resnet(first / "temporal_res_block", inner, 0, 1e-5), {}, 1.0, 64);
     out["vae.decoder.mid_block.resnets.0.temporal_res_block"] = temporal.permute({3, 0, 1, 2}).unsqueeze(0);
 
     VaeEncoder encoder(config);
@@ -206,9 +212,7 @@ void run_clip(const ModelFolder& folder, const at::Tensor& image, const Where& w
     const Weights root{*source};
     const auto pixels = clip_pixels(image, config.image, folder.config().preprocessor);
     out["clip.pixels"] = nchw(pixels);
-    ClipEncoder encoder(config);
-    encoder.bind(root);
-    out["clip.image_embeds"] = encoder(where(pixels), [&](const std::string& name, const at::Tensor& value) { out["clip." + name] = value.clone(); });
+    out["clip.image_embeds"] = ClipEncoder(config)(root, where(pixels), [&](const std::string& name, const at::Tensor& value) { out["clip." + name] = value.clone(); });
 
     const auto c = config.hidden;
     const auto layer = root / "vision_model.encoder.layers.0";
@@ -227,7 +231,7 @@ void run_clip(const ModelFolder& folder, const at::Tensor& image, const Where& w
 golden::Tensors run_layers(const golden::Case& wanted, const Chunks& chunks, const golden::Where& where) {
     const auto folder = golden::tiny_model();
     auto out = run_unet(folder, wanted.recorded, chunks, where);
-    run_vae(folder, wanted.recorded, where, out);
+    run_vae(folder, wanted.recorded, chunks, where, out);
     if (const auto image = wanted.recorded.find("in.clip.image_u8"); image != wanted.recorded.end()) run_clip(folder, image->second, where, out);
     return golden::on_host(out);
 }

@@ -1,5 +1,6 @@
 #include "model/layers/layers.hpp"
 
+#include "base/error.hpp"
 #include "device/meter.hpp"
 #include "model/layers/attention_cpu.hpp"
 #include "model/layers/geglu_cpu.hpp"
@@ -324,13 +325,88 @@ at::Tensor resnet(const at::Tensor& x, const Resnet& block, const at::Tensor& si
     return y;
 }
 
-void add_temporal_resnet(at::Tensor& x, const Resnet& block, const at::Tensor& silu_embedding, double scale) {
-    // [1, frames, height, width, channels]: the norms' statistics span all frames.
-    auto y = group_norm_silu(x.unsqueeze(0), block.norm1).squeeze(0);
-    y = temporal_conv(y, block.conv1, first_bias(block, silu_embedding));
-    y = group_norm_silu(y.unsqueeze(0), block.norm2).squeeze(0);
-    y = temporal_conv(y, block.conv2);
-    x.add_(y, scale);
+void add_resnet(at::Tensor& x, const Resnet& block, const at::Tensor& silu_embedding) {
+    ensure(!block.shortcut, "a block that changes the width cannot add to its input");
+    auto y = group_norm_silu(x, block.norm1);
+    y = conv2d(y, block.conv1, first_bias(block, silu_embedding));
+    y = group_norm_silu(y, block.norm2);
+    x.add_(conv2d(y, block.conv2));
+}
+
+namespace {
+
+/// A group norm whose statistics are known: y = x * scale + offset, [channels] fp32.
+struct Scales {
+    at::Tensor scale, offset;
+};
+
+bool is_cpu_fp32(const at::Tensor& x) {
+    return x.is_cpu() && x.scalar_type() == c10::kFloat;
+}
+
+/// Of x [frames, pixels, channels], over all frames and pixels, read `pixels` at a time.
+Scales scales_over_all(const at::Tensor& x, const GroupNorm& norm, std::int64_t pixels) {
+    const auto channels = x.size(2);
+    const auto options = x.options().dtype(c10::kFloat);
+    if (is_cpu_fp32(x)) {
+        const Scales scales{at::empty({channels}, options), at::empty({channels}, options)};
+        group_norm_scales_cpu(x.const_data_ptr<float>(), x.size(0) * x.size(1), channels, norm_groups, norm.weight.const_data_ptr<float>(),
+                              norm.bias.const_data_ptr<float>(), norm.eps, scales.scale.mutable_data_ptr<float>(), scales.offset.mutable_data_ptr<float>());
+        return scales;
+    }
+    // Of each part its mean and its squares about that mean, [groups], put together at the end: no large sum loses digits.
+    std::vector<at::Tensor> means, squares, counts;
+    for (std::int64_t first = 0; first < x.size(1); first += pixels) {
+        auto part = x.narrow(1, first, std::min(pixels, x.size(1) - first)).to(c10::kFloat).reshape({-1, norm_groups, channels / norm_groups});
+        const auto mean = part.mean(at::IntArrayRef{0, 2}, /*keepdim=*/true);
+        means.push_back(mean.view({1, norm_groups}));
+        squares.push_back((part - mean).square_().sum(at::IntArrayRef{0, 2}).view({1, norm_groups}));
+        counts.push_back(at::full({1, 1}, static_cast<double>(part.numel() / norm_groups), options));
+    }
+    const auto count = at::cat(counts);
+    const auto total = static_cast<double>(x.numel() / norm_groups);
+    const auto each = at::cat(means);
+    const auto mean = (each * count).sum(0).div_(total);
+    const auto variance = (at::cat(squares) + count * (each - mean).square_()).sum(0).div_(total);
+    const auto inverse = at::rsqrt(variance + norm.eps).view({norm_groups, 1});
+    const auto scale = (norm.weight.to(c10::kFloat).view({norm_groups, -1}) * inverse);
+    const auto offset = norm.bias.to(c10::kFloat).view({norm_groups, -1}) - mean.view({norm_groups, 1}) * scale;
+    return {scale.view({channels}), offset.view({channels})};
+}
+
+/// SiLU(norm) of a part [frames, pixels, channels] whose frames may lie apart; contiguous.
+at::Tensor scaled_silu(const at::Tensor& part, const Scales& scales) {
+    if (!is_cpu_fp32(part)) {
+        auto normed = at::addcmul(scales.offset, part.to(c10::kFloat), scales.scale);
+        return at::silu_(normed).to(part.scalar_type());
+    }
+    auto out = at::empty(part.sizes(), part.options());
+    for (std::int64_t frame = 0; frame < part.size(0); ++frame)
+        scale_rows_cpu(part.const_data_ptr<float>() + frame * part.stride(0), out.mutable_data_ptr<float>() + frame * out.stride(0), part.size(1), part.size(2),
+                       scales.scale.const_data_ptr<float>(), scales.offset.const_data_ptr<float>(), Activation::silu);
+    return out;
+}
+
+}  // namespace
+
+void add_temporal_resnet(at::Tensor& x, const Resnet& block, const at::Tensor& silu_embedding, double scale, std::int64_t pixels) {
+    const auto tokens = x.view({x.size(0), -1, x.size(-1)});
+    const auto for_parts = [&](const auto& work) {
+        for (std::int64_t first = 0; first < tokens.size(1); first += pixels) {
+            const auto count = std::min(pixels, tokens.size(1) - first);
+            work(first, count);
+        }
+    };
+    const auto y = at::empty_like(tokens);
+    const auto bias = first_bias(block, silu_embedding);
+    const auto first_norm = scales_over_all(tokens, block.norm1, pixels);
+    for_parts([&](std::int64_t first, std::int64_t count) {
+        y.narrow(1, first, count).copy_(temporal_conv(scaled_silu(tokens.narrow(1, first, count), first_norm), block.conv1, bias));
+    });
+    const auto second_norm = scales_over_all(y, block.norm2, pixels);
+    for_parts([&](std::int64_t first, std::int64_t count) {
+        tokens.narrow(1, first, count).add_(temporal_conv(scaled_silu(y.narrow(1, first, count), second_norm), block.conv2), scale);
+    });
 }
 
 }  // namespace weft::model

@@ -115,7 +115,10 @@ struct Resnet {
 [[nodiscard]] Resnet take_temporal_resnet(const Weights& weights, std::int64_t channels, std::int64_t embedding, double eps);
 /// x [frames, height, width, in] -> out [frames, height, width, out]; norms per frame. `silu_embedding` [1, embedding], or undefined.
 [[nodiscard]] at::Tensor resnet(const at::Tensor& x, const Resnet& block, const at::Tensor& silu_embedding);
-/// x += scale * (temporal resnet's branch of x): with scale = 1 - a this is a * x + (1 - a) * (x + branch), the published blend. Norms over all frames.
-void add_temporal_resnet(at::Tensor& x, const Resnet& block, const at::Tensor& silu_embedding, double scale);
+/// The same on x itself, where the block keeps the width: x += its branch.
+void add_resnet(at::Tensor& x, const Resnet& block, const at::Tensor& silu_embedding);
+/// x [frames, height, width, channels] += scale * (temporal resnet's branch of x): with scale = 1 - a this is a * x + (1 - a) * (x + branch), the published
+/// blend. Norms over all frames and pixels; everything else on `pixels` of them at a time, so that beside x one tensor of its size is needed and no more.
+void add_temporal_resnet(at::Tensor& x, const Resnet& block, const at::Tensor& silu_embedding, double scale, std::int64_t pixels);
 
 }  // namespace weft::model

@@ -27,7 +27,7 @@ class TemporalResnet final : public Unit {
         spatial_share_ = mix_of((source / layer_ / "time_mixer").take("mix_factor", {1}));
     }
     void run(PassState& state, plan::FrameRange /*slots*/) const override {
-        add_temporal_resnet(state.hidden, block_, state.silu_embedding, 1.0 - spatial_share_);
+        add_temporal_resnet(state.hidden, block_, state.silu_embedding, 1.0 - spatial_share_, state.chunks.pixels(state.hidden.size(0)));
         if (form().pushes) state.skips.push_back(state.hidden);
     }
 
@@ -125,7 +125,8 @@ class Builder final : public UNetBuilder {
   private:
     void layer(const UNetLayer& layer) override {
         const auto resnet = layer.part("resnets");
-        add<SpatialResnet>(resnet + ".spatial_res_block", layer.in, layer.out, config_.embedding_dim(), resnet_eps(layer), layer.skip());
+        add<SpatialResnet>(resnet + ".spatial_res_block", layer.in, layer.out, config_.embedding_dim(), resnet_eps(layer), layer.skip(), After::nothing,
+                           layer.from);
         add<TemporalResnet>(resnet, layer.out, config_.embedding_dim(), resnet_eps(layer), layer.attention ? After::nothing : layer.after());
         if (layer.attention) transformer(layer.part("attentions"), layer.level, layer.after());
     }

@@ -103,8 +103,6 @@ Bank make_bank(const ModelFolder& folder, const at::Tensor& latents, const at::T
     PassState state;
     state.branch = Branch::conditional;
     state.hidden = latents;
-    state.height = latents.size(1);
-    state.width = latents.size(2);
     state.chunks = chunks;
     state.silu_embedding = time(0);
     state.record_bank = [&bank](const std::string& block, const at::Tensor& normed) {

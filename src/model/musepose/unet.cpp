@@ -112,7 +112,7 @@ class Builder final : public UNetBuilder {
         const bool motion = denoiser_ && !layer.ends_middle;
         const auto after = motion ? After::nothing : layer.after();
         add<SpatialResnet>(layer.part("resnets"), layer.in, layer.out, config_.embedding_dim(), resnet_eps, layer.skip(),
-                           layer.attention ? After::nothing : after);
+                           layer.attention ? After::nothing : after, layer.from);
         if (layer.attention) transformer(layer, after);
         if (!motion) return;
         add<MotionAttention>(layer.part("motion_modules"), layer.out, config_.motion_heads);

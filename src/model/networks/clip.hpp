@@ -30,25 +30,36 @@ void describe(ConfigFile& file, ClipConfig& config);
 class ClipEncoder {
   public:
     explicit ClipEncoder(const ClipConfig& config) : config_{config} {}
-    void bind(const Weights& source);
+
+    /// Asks for all weights, in loading order, and keeps none.
+    void list(const Weights& source) const;
 
     /// Called with a published module name ("vision_model.encoder.layers.3") and its result, for tests.
     using Probe = std::function<void(const std::string&, const at::Tensor&)>;
 
-    /// pixels [1, image, image, 3], normalised -> [1, projection], not normalised to length 1.
-    [[nodiscard]] at::Tensor operator()(const at::Tensor& pixels, const Probe& probe = {}) const;
+    /// pixels [1, image, image, 3], normalised -> [1, projection], not normalised to length 1. Run once, so each layer's weights are there while it runs only.
+    [[nodiscard]] at::Tensor operator()(const Weights& source, const at::Tensor& pixels, const Probe& probe = {}) const;
 
   private:
     struct Layer {
         LayerNorm norm1, norm2;
         Linear qkv, out, up, down;
     };
+    struct Front {
+        at::Tensor patches, class_embedding, position_embedding;
+        LayerNorm norm;
+    };
+    struct Back {
+        LayerNorm norm;
+        Linear projection;
+    };
+    [[nodiscard]] Front take_front(const Weights& source) const;
+    [[nodiscard]] Layer take_layer(const Weights& source, std::int64_t layer) const;
+    [[nodiscard]] Back take_back(const Weights& source) const;
+    [[nodiscard]] at::Tensor embed_patches(const Weights& source, const at::Tensor& pixels, const Probe& probe) const;
+    void run_layer(at::Tensor& x, const Layer& layer) const;
+
     ClipConfig config_;
-    Conv2d patch_;
-    at::Tensor class_embedding_, position_embedding_;
-    LayerNorm pre_, post_;
-    std::vector<Layer> layers_;
-    Linear projection_;
 };
 
 /// Channels of a picture as CLIP wants them: (x - mean) / deviation. x [1, height, width, 3] in [0, 1], fp32.

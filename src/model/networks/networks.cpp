@@ -29,7 +29,7 @@ std::vector<KeySpec> Networks::keys(Part part) const {
             VaeDecoder(vae, decoder).bind(root);
             break;
         }
-        case Part::image_encoder: ClipEncoder(clip).bind(root); break;
+        case Part::image_encoder: ClipEncoder(clip).list(root); break;
     }
     return lister.take();
 }

@@ -2,13 +2,10 @@
 
 #include "device/meter.hpp"
 
-#include <algorithm>
-
 namespace weft::model {
 
 namespace {
-constexpr std::size_t frames_at_a_time = 8;
-constexpr std::int64_t most_bytes = std::int64_t{64} << 20;  // beyond that features are made again for each pass
+constexpr std::int64_t most_bytes = std::int64_t{64} << 20;  // beyond that they are made again for each pass
 }  // namespace
 
 void PoseNetwork::bind(const Weights& source) {
@@ -31,17 +28,13 @@ at::Tensor PoseNetwork::operator()(const at::Tensor& maps, std::vector<at::Tenso
     return x;
 }
 
-at::Tensor PoseFeatures::of(std::int64_t slice, const std::vector<std::int64_t>& frames, const Make& make) {
-    if (const auto found = kept_.find(slice); found != kept_.end()) return found->second;
-    std::vector<at::Tensor> parts;
-    for (std::size_t first = 0; first < frames.size(); first += frames_at_a_time)
-        parts.push_back(make({frames.begin() + static_cast<std::ptrdiff_t>(first),
-                              frames.begin() + static_cast<std::ptrdiff_t>(std::min(first + frames_at_a_time, frames.size()))}));
-    const OwnedBy owner(Owner::conditioning);
-    auto features = at::cat(parts);
+at::Tensor PoseFeatures::of(std::int64_t slice, const std::vector<std::int64_t>& frames, plan::FrameRange slots, const Make& make) {
+    const std::pair key{slice, slots.begin};
+    if (const auto found = kept_.find(key); found != kept_.end()) return found->second;
+    auto features = make({frames.begin() + static_cast<std::ptrdiff_t>(slots.begin), frames.begin() + static_cast<std::ptrdiff_t>(slots.end)});
     const auto bytes = static_cast<std::int64_t>(features.nbytes());
     if (kept_bytes_ + bytes <= most_bytes) {
-        kept_.emplace(slice, features);
+        kept_.emplace(key, features);
         kept_bytes_ += bytes;
     }
     return features;

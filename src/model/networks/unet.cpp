@@ -53,16 +53,18 @@ Units UNetBuilder::build(End end) {
     last.attention = false;
     last.ends_middle = true;
     layer(last);
+    std::optional<Upsampler> from;
     for (std::size_t up = 0; up < widths.size(); ++up) {
         const auto level = widths.size() - 1 - up;
         const auto block = cat("up_blocks.", up);
         for (std::int64_t i = 0; i < config_.layers[level] + 1; ++i) {
             const auto in = hidden + skips.back();
             skips.pop_back();
-            layer({.block = block, .index = i, .way = Way::up, .level = level, .in = in, .out = widths[level], .attention = config_.up_attention[up]});
+            layer({.block = block, .index = i, .way = Way::up, .level = level, .in = in, .out = widths[level], .attention = config_.up_attention[up], .from = from});
+            from.reset();
             hidden = widths[level];
         }
-        if (level > 0) add<Upsample>(block, hidden, static_cast<std::int64_t>(level) - 1);
+        if (level > 0) from = Upsampler{block + ".upsamplers.0.conv", hidden};
     }
     if (end == End::conv_out) add<ConvOut>(hidden, config_.out_channels);
     return std::move(units_);

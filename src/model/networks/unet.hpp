@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -43,7 +44,8 @@ struct UNetLayer {
     std::size_t level = 0;
     std::int64_t in = 0, out = 0;  ///< channels, with the skip's
     bool attention = false;
-    bool ends_middle = false;  ///< the last resnet of the middle stands alone
+    bool ends_middle = false;       ///< the last resnet of the middle stands alone
+    std::optional<Upsampler> from;  ///< what makes the resnet's input larger, of the block before
 
     [[nodiscard]] std::string part(const char* list) const;  ///< "down_blocks.0.resnets.1"
     [[nodiscard]] Skip skip() const { return way == Way::up ? Skip::pop : Skip::keep; }

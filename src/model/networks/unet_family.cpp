@@ -26,9 +26,9 @@ UNetFamily::UNetFamily(const ModelFolder& folder, const ClipForm& form, const Co
       units_{folder.networks().denoiser()} {}
 
 const at::Tensor& UNetFamily::embed_image(const at::Tensor& pixels) {
-    const auto encoder = bound(ClipEncoder(folder_.networks().clip), folder_, Part::image_encoder, device_, form_.dtype);
+    const auto source = folder_.source(Part::image_encoder, device_, form_.dtype);
     const OwnedBy owner(Owner::conditioning);
-    return image_embedding_ = encoder(pixels.to(device_, form_.dtype));
+    return image_embedding_ = ClipEncoder(folder_.networks().clip)(Weights{*source}, pixels.to(device_, form_.dtype));
 }
 
 at::Tensor UNetFamily::encode_image(const at::Tensor& pixels) const {
@@ -69,8 +69,6 @@ PassState UNetFamily::resume(const plan::Pass& pass) {
     const OwnedBy owner(Owner::activations);
     PassState state;
     state.branch = pass.branch;
-    state.height = form_.height / 8;
-    state.width = form_.width / 8;
     state.chunks = form_.chunks;
     state.silu_embedding = embedding_.value()(timestep(pass.step), ids());
     return state;
@@ -80,13 +78,15 @@ PassState UNetFamily::begin(const plan::Pass& pass, const at::Tensor& latents, c
     const OwnedBy owner(Owner::activations);
     auto state = resume(pass);
     state.hidden = input_of(pass, latents);
-    if (sees_pose(pass.branch)) state.pose = pose_features(pass, frames);
+    if (sees_pose(pass.branch))
+        state.pose = [this, slice = pass.slice, frames](plan::FrameRange slots) { return pose_features(slice, frames, slots); };
     return state;
 }
 
-at::Tensor UNetFamily::pose_features(const plan::Pass& pass, const std::vector<std::int64_t>& frames) {
+at::Tensor UNetFamily::pose_features(std::int64_t slice, const std::vector<std::int64_t>& frames, plan::FrameRange slots) {
     ensure(pose_network_.has_value(), "a pass begins where its first unit is loaded");
-    return pose_features_.of(pass.slice, frames, [this](const std::vector<std::int64_t>& some) {
+    const OwnedBy owner(Owner::conditioning);
+    return pose_features_.of(slice, frames, slots, [this](const std::vector<std::int64_t>& some) {
         return (*pose_network_)(pose_input(maps_(some).to(device_).to(c10::kFloat)).to(form_.dtype));
     });
 }
@@ -105,7 +105,7 @@ void UNetFamily::load_decoder() {
 at::Tensor UNetFamily::decode(const at::Tensor& latents) {
     const OwnedBy owner(Owner::activations);
     const auto scaled = (latents * (1.0 / folder_.networks().vae.scaling_factor)).permute({0, 2, 3, 1}).contiguous();
-    const auto frames = (*decoder_)(scaled.to(device_, form_.decode_dtype)).to(c10::kFloat);
+    const auto frames = (*decoder_)(scaled.to(device_, form_.decode_dtype), form_.chunks).to(c10::kFloat);
     return (frames / 2.0 + 0.5).clamp_(0.0, 1.0);
 }
 

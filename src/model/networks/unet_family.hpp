@@ -66,7 +66,7 @@ class UNetFamily : public Family {
 
   private:
     [[nodiscard]] Context context() const;
-    [[nodiscard]] at::Tensor pose_features(const plan::Pass& pass, const std::vector<std::int64_t>& frames);
+    [[nodiscard]] at::Tensor pose_features(std::int64_t slice, const std::vector<std::int64_t>& frames, plan::FrameRange slots);
 
     const ModelFolder& folder_;
     PoseMaps maps_;

@@ -10,37 +10,56 @@ constexpr double group_eps_attention = 1e-6;
 constexpr double group_eps_out = 1e-5;
 }  // namespace
 
-void ConvIn::run(PassState& state, plan::FrameRange /*slots*/) const {
-    state.hidden = conv2d(state.hidden, conv_);
-    if (state.pose.defined()) state.hidden.add_(state.pose);
-    state.pose.reset();
+void ConvIn::run(PassState& state, plan::FrameRange slots) const {
+    make_anew(state, slots, state.hidden.size(1), state.hidden.size(2), out_, [&](std::int64_t first, std::int64_t count) {
+        auto made = conv2d(state.hidden.narrow(0, first, count), conv_);
+        if (state.pose) made.add_(state.pose({first, first + count}));
+        return made;
+    });
+    state.pose = {};
     state.skips.push_back(state.hidden);
+}
+
+SpatialResnet::SpatialResnet(std::string name, std::int64_t in, std::int64_t out, std::int64_t embedding, double eps, Skip skip, After after,
+                             std::optional<Upsampler> from)
+    : Unit{std::move(name), forms::spatial_resnet(in, out, skip == Skip::pop, after == After::push, from ? from->channels : 0)},
+      in_{in},
+      out_{out},
+      embedding_{embedding},
+      eps_{eps},
+      from_{std::move(from)} {}
+
+void SpatialResnet::bind(const Weights& source) {
+    if (from_) upsampled_ = take_conv(source / from_->name, from_->channels, from_->channels, 3);
+    block_ = take_resnet(source / name(), in_, out_, embedding_, eps_);
+}
+
+at::Tensor SpatialResnet::input_of(const PassState& state, std::int64_t first, std::int64_t count, std::int64_t height, std::int64_t width) const {
+    auto part = state.hidden.narrow(0, first, count);
+    if (upsampled_) part = conv2d(upsample_nearest(part, height, width), *upsampled_);
+    return form().pops ? at::cat({part, state.skips.back().narrow(0, first, count)}, -1) : part;
 }
 
 void SpatialResnet::run(PassState& state, plan::FrameRange slots) const {
     const bool pops = form().pops;
     ensure(!pops || !state.skips.empty(), "a skip is missing on the way up");
     const auto frames = state.hidden.size(0);
-    make_anew(state, slots, state.hidden.size(1), state.hidden.size(2), out_, [&](std::int64_t first, std::int64_t count) {
-        auto part = state.hidden.narrow(0, first, count);
-        if (pops) part = at::cat({part, state.skips.back().narrow(0, first, count)}, -1);
-        return resnet(part, block_, state.silu_embedding);
+    const auto& sized = pops ? state.skips.back() : state.hidden;
+    const auto height = sized.size(1);
+    const auto width = sized.size(2);
+    make_anew(state, slots, height, width, out_, [&](std::int64_t first, std::int64_t count) {
+        return resnet(input_of(state, first, count, height, width), block_, state.silu_embedding);
     });
     if (slots.end < frames) return;
     if (pops) state.skips.pop_back();
     if (form().pushes) state.skips.push_back(state.hidden);
 }
 
-void Downsample::run(PassState& state, plan::FrameRange /*slots*/) const {
-    state.hidden = conv2d(state.hidden, conv_);
+void Downsample::run(PassState& state, plan::FrameRange slots) const {
+    const auto half = [](std::int64_t size) { return size_at_level(size, 1); };
+    make_anew(state, slots, half(state.hidden.size(1)), half(state.hidden.size(2)), channels_,
+              [&](std::int64_t first, std::int64_t count) { return conv2d(state.hidden.narrow(0, first, count), conv_); });
     state.skips.push_back(state.hidden);
-}
-
-void Upsample::run(PassState& state, plan::FrameRange slots) const {
-    const auto height = size_at_level(state.height, level_);
-    const auto width = size_at_level(state.width, level_);
-    make_anew(state, slots, height, width, channels_,
-              [&](std::int64_t first, std::int64_t count) { return conv2d(upsample_nearest(state.hidden.narrow(0, first, count), height, width), conv_); });
 }
 
 void ConvOut::bind(const Weights& source) {

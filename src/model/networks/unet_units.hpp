@@ -47,7 +47,14 @@ void make_anew(PassState& state, plan::FrameRange slots, std::int64_t height, st
 enum class Skip { keep, pop };
 enum class After { nothing, push };  ///< does the unit end a layer of the way down?
 
-/// The first convolution; what the pose network made is added behind it.
+/// What makes the hidden state as large as the skips of the next block: nearest neighbour and a convolution. It has no unit of its own: the first resnet of
+/// that block makes it for the frames that it is about to take, so that no tensor of that size ever stands.
+struct Upsampler {
+    std::string name;  ///< "up_blocks.0.upsamplers.0.conv"
+    std::int64_t channels = 0;
+};
+
+/// The first convolution; what the pose network makes is added behind it.
 class ConvIn final : public Unit {
   public:
     ConvIn(std::int64_t in, std::int64_t out) : Unit{"conv_in", forms::conv_in(in, out)}, in_{in}, out_{out} {}
@@ -62,19 +69,19 @@ class ConvIn final : public Unit {
 /// A resnet within frames; on the way up of the hidden state and the last skip.
 class SpatialResnet final : public Unit {
   public:
-    /// `name`: the published prefix of its tensors.
-    SpatialResnet(std::string name, std::int64_t in, std::int64_t out, std::int64_t embedding, double eps, Skip skip, After after = After::nothing)
-        : Unit{std::move(name), forms::spatial_resnet(in, out, skip == Skip::pop, after == After::push)},
-          in_{in},
-          out_{out},
-          embedding_{embedding},
-          eps_{eps} {}
-    void bind(const Weights& source) override { block_ = take_resnet(source / name(), in_, out_, embedding_, eps_); }
+    /// `name`: the published prefix of its tensors. `from`: stands in front of it.
+    SpatialResnet(std::string name, std::int64_t in, std::int64_t out, std::int64_t embedding, double eps, Skip skip, After after = After::nothing,
+                  std::optional<Upsampler> from = std::nullopt);
+    void bind(const Weights& source) override;
     void run(PassState& state, plan::FrameRange slots) const override;
 
   private:
+    [[nodiscard]] at::Tensor input_of(const PassState& state, std::int64_t first, std::int64_t count, std::int64_t height, std::int64_t width) const;
+
     std::int64_t in_, out_, embedding_;
     double eps_;
+    std::optional<Upsampler> from_;
+    std::optional<Conv2d> upsampled_;
     Resnet block_;
 };
 
@@ -86,19 +93,6 @@ class Downsample final : public Unit {
 
   private:
     std::int64_t channels_;
-    Conv2d conv_;
-};
-
-/// To the size of `level`, that of the skips that are popped behind it.
-class Upsample final : public Unit {
-  public:
-    Upsample(const std::string& block, std::int64_t channels, std::int64_t level)
-        : Unit{block + ".upsamplers.0.conv", forms::upsample(channels)}, channels_{channels}, level_{level} {}
-    void bind(const Weights& source) override { conv_ = take_conv(source / name(), channels_, channels_, 3); }
-    void run(PassState& state, plan::FrameRange slots) const override;
-
-  private:
-    std::int64_t channels_, level_;
     Conv2d conv_;
 };
 

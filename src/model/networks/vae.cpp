@@ -14,6 +14,23 @@ const at::Tensor no_embedding;
 void see(const VaeProbe& probe, const std::string& name, const at::Tensor& value) {
     if (probe) probe(name, value);
 }
+
+/// Calls `work(first, count)` for as many frames at a time as a chunk of their pixels holds.
+template <class Work>
+void for_frames(std::int64_t frames, std::int64_t pixels_a_frame, const Chunks& chunks, const Work& work) {
+    const auto step = chunks.frames(pixels_a_frame);
+    for (std::int64_t first = 0; first < frames; first += step) work(first, std::min(step, frames - first));
+}
+
+/// x [frames, height, width, channels], some frames at a time: their results [count, height', width', channels'] in one tensor.
+template <class Work>
+at::Tensor map_frames(const at::Tensor& x, std::int64_t height, std::int64_t width, std::int64_t channels, const Chunks& chunks, const Work& work) {
+    if (chunks.frames(height * width) >= x.size(0)) return work(x);
+    auto out = at::empty({x.size(0), height, width, channels}, x.options());
+    for_frames(x.size(0), height * width, chunks,
+               [&](std::int64_t first, std::int64_t count) { out.narrow(0, first, count).copy_(work(x.narrow(0, first, count))); });
+    return out;
+}
 }  // namespace
 
 void describe(ConfigFile& file, VaeConfig& vae) {
@@ -61,23 +78,33 @@ void VaeEncoder::bind(const Weights& source) {
     quant_ = take_conv(source / "quant_conv", moments, moments, 1, 1, 0);
 }
 
+namespace {
+/// In place where the width stays.
+void run_resnet(at::Tensor& x, const Resnet& block) {
+    if (block.shortcut)
+        x = resnet(x, block, no_embedding);
+    else
+        add_resnet(x, block, no_embedding);
+}
+}  // namespace
+
 at::Tensor VaeEncoder::moments(const at::Tensor& pixels, const VaeProbe& probe) const {
     auto x = conv2d(pixels, conv_in_);
     see(probe, "encoder.conv_in", x);
     for (std::size_t i = 0; i < levels_.size(); ++i) {
         for (std::size_t j = 0; j < levels_[i].resnets.size(); ++j) {
-            x = resnet(x, levels_[i].resnets[j], no_embedding);
+            run_resnet(x, levels_[i].resnets[j]);
             see(probe, cat("encoder.down_blocks.", i, ".resnets.", j), x);
         }
         // Zeros to the right and below only, unlike the UNet's samplers.
         if (levels_[i].down) x = conv2d(at::constant_pad_nd(x, {0, 0, 0, 1, 0, 1}), *levels_[i].down);
         see(probe, cat("encoder.down_blocks.", i), x);
     }
-    x = resnet(x, mid0_, no_embedding);
+    run_resnet(x, mid0_);
     see(probe, "encoder.mid_block.resnets.0", x);
     add_vae_attention(x, attention_);
     see(probe, "encoder.mid_block.attentions.0", x);
-    x = resnet(x, mid1_, no_embedding);
+    run_resnet(x, mid1_);
     see(probe, "encoder.mid_block", x);
     see(probe, "encoder.mid_block.resnets.1", x);
     x = group_norm(x, norm_out_);
@@ -107,10 +134,20 @@ VaeDecoder::Block VaeDecoder::take_block(const Weights& weights, std::int64_t in
     return block;
 }
 
-at::Tensor VaeDecoder::run_block(const at::Tensor& x, const Block& block) {
-    auto y = resnet(x, block.spatial, no_embedding);
-    if (block.temporal) add_temporal_resnet(y, *block.temporal, no_embedding, block.temporal_share);
-    return y;
+at::Tensor VaeDecoder::run_block(at::Tensor x, const Block& block, const Conv2d* up, const Chunks& chunks) {
+    const auto height = (up != nullptr ? 2 : 1) * x.size(1);
+    const auto width = (up != nullptr ? 2 : 1) * x.size(2);
+    if (up == nullptr && !block.spatial.shortcut)
+        for_frames(x.size(0), height * width, chunks, [&](std::int64_t first, std::int64_t count) {
+            auto part = x.narrow(0, first, count);
+            add_resnet(part, block.spatial, no_embedding);
+        });
+    else
+        x = map_frames(x, height, width, block.spatial.conv2.weight.size(0), chunks, [&](const at::Tensor& part) {
+            return resnet(up != nullptr ? conv2d(upsample_twice(part), *up) : part, block.spatial, no_embedding);
+        });
+    if (block.temporal) add_temporal_resnet(x, *block.temporal, no_embedding, block.temporal_share, chunks.pixels(x.size(0)));
+    return x;
 }
 
 void VaeDecoder::bind(const Weights& source) {
@@ -139,34 +176,36 @@ void VaeDecoder::bind(const Weights& source) {
     if (kind_ == Kind::temporal) time_conv_out_ = take_temporal_conv(decoder / "time_conv_out", 3, 3);
 }
 
-at::Tensor VaeDecoder::operator()(const at::Tensor& latents, const VaeProbe& probe) const {
+at::Tensor VaeDecoder::operator()(const at::Tensor& latents, const Chunks& chunks, const VaeProbe& probe) const {
     auto x = quant_ ? conv2d(latents, *quant_) : latents;
     if (quant_) see(probe, "post_quant_conv", x);
     x = conv2d(x, conv_in_);
     see(probe, "decoder.conv_in", x);
-    x = run_block(x, mid_.front());
+    x = run_block(std::move(x), mid_.front(), nullptr, chunks);
     see(probe, "decoder.mid_block.resnets.0", x);
     // The published block pairs its later resnets with its one attention: with one layer it owns an attention that never runs, a third resnet never runs
     // either.
     if (mid_.size() > 1) {
-        add_vae_attention(x, attention_);
+        for_frames(x.size(0), x.size(1) * x.size(2), chunks, [&](std::int64_t first, std::int64_t count) {
+            auto part = x.narrow(0, first, count);
+            add_vae_attention(part, attention_);
+        });
         see(probe, "decoder.mid_block.attentions.0", x);
-        x = run_block(x, mid_[1]);
+        x = run_block(std::move(x), mid_[1], nullptr, chunks);
         see(probe, "decoder.mid_block.resnets.1", x);
     }
     see(probe, "decoder.mid_block", x);
+    const Conv2d* up = nullptr;
     for (std::size_t i = 0; i < levels_.size(); ++i) {
         for (std::size_t j = 0; j < levels_[i].blocks.size(); ++j) {
-            x = run_block(x, levels_[i].blocks[j]);
+            x = run_block(std::move(x), levels_[i].blocks[j], j == 0 ? up : nullptr, chunks);
             see(probe, cat("decoder.up_blocks.", i, ".resnets.", j), x);
         }
-        if (levels_[i].up) x = conv2d(upsample_twice(x), *levels_[i].up);
-        see(probe, cat("decoder.up_blocks.", i), x);
+        up = levels_[i].up ? &*levels_[i].up : nullptr;  // what it makes never stands whole: the next block makes it for the frames that it takes
+        if (probe) see(probe, cat("decoder.up_blocks.", i), up != nullptr ? conv2d(upsample_twice(x), *up) : x);
     }
-    x = group_norm(x, norm_out_);
-    see(probe, "decoder.conv_norm_out", x);
-    at::silu_(x);
-    x = conv2d(x, conv_out_);
+    if (probe) see(probe, "decoder.conv_norm_out", group_norm(x, norm_out_));
+    x = map_frames(x, x.size(1), x.size(2), 3, chunks, [&](const at::Tensor& part) { return conv2d(group_norm_silu(part, norm_out_), conv_out_); });
     see(probe, "decoder.conv_out", x);
     return time_conv_out_ ? temporal_conv(x, *time_conv_out_) : x;
 }

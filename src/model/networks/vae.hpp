@@ -1,4 +1,5 @@
 #pragma once
+#include "model/chunks.hpp"
 #include "model/layers/layers.hpp"
 #include "model/networks/config_file.hpp"
 
@@ -66,7 +67,9 @@ class VaeDecoder {
     void bind(const Weights& source);
 
     /// latents [frames, h, w, latents], already divided by the scaling factor -> [frames, 8 h, 8 w, 3], about [-1, 1].
-    [[nodiscard]] at::Tensor operator()(const at::Tensor& latents, const VaeProbe& probe = {}) const;
+    /// Every step takes some frames, or some pixels of all frames, at a time, as `chunks` says. In the widest part, beside what a block is given, its result
+    /// and one more tensor of that size stand whole.
+    [[nodiscard]] at::Tensor operator()(const at::Tensor& latents, const Chunks& chunks, const VaeProbe& probe = {}) const;
 
   private:
     struct Block {
@@ -79,7 +82,8 @@ class VaeDecoder {
         std::optional<Conv2d> up;
     };
     [[nodiscard]] Block take_block(const Weights& weights, std::int64_t in, std::int64_t out) const;
-    [[nodiscard]] static at::Tensor run_block(const at::Tensor& x, const Block& block);
+    /// `up`: what first makes x twice as large, or none. x may be written into.
+    [[nodiscard]] static at::Tensor run_block(at::Tensor x, const Block& block, const Conv2d* up, const Chunks& chunks);
 
     VaeConfig config_;
     Kind kind_;

@@ -61,6 +61,18 @@ struct Net {
     Net(const ModelFolder& f, Part part) : folder{f}, source{f.source(part, at::kCPU, at::kFloat)}, root{*source} {}
 };
 
+/// The published module in front of a unit that it has no unit of its own for: "up_blocks.0.upsamplers.0" for "up_blocks.1.resnets.0"; else "".
+std::string upsampler_before(const std::string& unit) {
+    const auto parts = split(unit, '.');
+    return parts.front() == "up_blocks" && parts.at(1) != "0" && parts.at(2) == "resnets" && parts.at(3) == "0"
+               ? cat("up_blocks.", std::stoi(parts.at(1)) - 1, ".upsamplers.0")
+               : "";
+}
+
+at::Tensor upsampled(const Net& net, const std::string& sampler, const at::Tensor& x, const at::Tensor& sized) {
+    return conv2d(upsample_nearest(x, sized.size(1), sized.size(2)), take_conv(net.root / sampler / "conv", x.size(3), x.size(3), 3));
+}
+
 /// The reference UNet for one context; the bank of that row.
 Bank run_reference(const ModelFolder& folder, const at::Tensor& latent, const at::Tensor& context, const Chunks& chunks, Recorder* recorder) {
     const Net net(folder, Part::reference);
@@ -71,8 +83,6 @@ Bank run_reference(const ModelFolder& folder, const at::Tensor& latent, const at
     PassState state;
     state.branch = Branch::conditional;
     state.hidden = nhwc(latent);
-    state.height = state.hidden.size(1);
-    state.width = state.hidden.size(2);
     state.chunks = chunks;
     state.silu_embedding = embedding(0);
     state.record_bank = [&](const std::string& block, const at::Tensor& normed) { bank[block] = normed[0].clone(); };
@@ -86,12 +96,18 @@ Bank run_reference(const ModelFolder& folder, const at::Tensor& latent, const at
     for (std::size_t i = 0; i < units.size(); ++i) {
         units[i]->bind(net.root);
         units[i]->set_context(net.root, {.tokens = {context, context}});
+        const auto before = state.hidden;
         units[i]->run(state, all_slots(state));
         if (recorder == nullptr) continue;
         const auto& name = units[i]->name();
+        if (const auto sampler = upsampler_before(name); !sampler.empty()) {
+            const auto made = nchw(upsampled(net, sampler, before, state.hidden))[0];
+            recorder->see("ref." + sampler, made);
+            recorder->see("ref." + block_of(sampler), made);
+        }
         if (name == "conv_in") recorder->see("ref.conv_in", nchw(state.hidden)[0]);
         if (const auto module = module_of(name); !module.empty()) recorder->see("ref." + module, nchw(state.hidden)[0]);
-        const bool ends = i + 1 == units.size() || block_of(units[i + 1]->name()) != block_of(name);
+        const bool ends = i + 1 == units.size() || (block_of(units[i + 1]->name()) != block_of(name) && upsampler_before(units[i + 1]->name()).empty());
         if (name != "conv_in" && ends) recorder->see("ref." + block_of(name), nchw(state.hidden)[0]);
     }
     return bank;
@@ -199,9 +215,7 @@ void run_denoiser(const ModelFolder& folder, const Tensors& given, bool odd, Bra
     state.branch = branch;
     state.chunks = chunks;
     state.hidden = frames_of(given.at(in + "latent"));
-    state.height = state.hidden.size(1);
-    state.width = state.hidden.size(2);
-    state.pose = frames_of(given.at(in + "pose_feature"));
+    state.pose = [pose = frames_of(given.at(in + "pose_feature"))](plan::FrameRange slots) { return pose.narrow(0, slots.begin, slots.size()); };
     state.silu_embedding = embedding(timestep);
     if (!odd) {
         const auto time = sinusoid(at::full({1}, timestep, at::kFloat), config.channels.front());
@@ -237,7 +251,13 @@ void run_denoiser(const ModelFolder& folder, const Tensors& given, bool odd, Bra
             if (name.starts_with("down_blocks.0.motion_modules.0.") && name.ends_with(".attention_blocks"))
                 see_motion(net, "down_blocks.0.motion_modules.0", before, recorder);
         }
-        if (block_of(units[i + 1]->name()) != block_of(name))
+        if (const auto sampler = upsampler_before(name); !sampler.empty()) {
+            const auto made = nchw(upsampled(net, sampler, before, state.hidden)).transpose(0, 1);
+            if (!odd) recorder.see("den." + sampler, made.narrow(1, kept_frame, 1));
+            recorder.see(cat(odd ? "odd.den." : "den.", block_of(sampler)), odd ? made : made.narrow(1, kept_frame, 1));
+        }
+        const auto& next = units[i + 1]->name();
+        if (block_of(next) != block_of(name) && upsampler_before(next).empty())
             recorder.see(cat(odd ? "odd.den." : "den.", block_of(name)), odd ? whole : whole.narrow(1, kept_frame, 1));
     }
     EXPECT_TRUE(state.skips.empty());
@@ -279,14 +299,13 @@ void run_vae(const ModelFolder& folder, const Tensors& given, Tensors& out) {
     out["vae.decoder_input"] = out["vae.latent"] * (1.0 / config.scaling_factor);
     VaeDecoder decoder(config, VaeDecoder::Kind::frames);
     decoder.bind(net.root);
-    out["vae.decoded"] = nchw(decoder(nhwc(out["vae.decoder_input"]), probe));
+    out["vae.decoded"] = nchw(decoder(nhwc(out["vae.decoder_input"]), Chunks{}, probe));
 }
 
 void run_clip(const ModelFolder& folder, const Tensors& given, Tensors& out) {
     const Net net(folder, Part::image_encoder);
-    ClipEncoder encoder(folder.config().clip);
-    encoder.bind(net.root);
-    out["clip.embed"] = encoder(nhwc(given.at("in.clip_pixel")), [&](const std::string& name, const at::Tensor& value) {
+    const ClipEncoder encoder(folder.config().clip);
+    out["clip.embed"] = encoder(net.root, nhwc(given.at("in.clip_pixel")), [&](const std::string& name, const at::Tensor& value) {
         if (name == "vision_model.embeddings") out["clip.embeddings"] = value.clone();
         if (name == "vision_model.pre_layrnorm") out["clip.pre_layrnorm"] = out["clip.hidden.0"] = value.clone();
         if (name == "vision_model.post_layernorm") out["clip.pooled"] = value.clone();

@@ -91,9 +91,8 @@ class SlowJob {
         const auto pixels = clip_pixels(reference, config.clip.image);
         out_["clip.pixel_u8"] = clip_picture(reference, config.clip.image);
         out_["clip.pixel"] = nchw(pixels).index_select(2, at::arange(0, 224, 32));
-        ClipEncoder clip(config.clip);
-        clip.bind(Weights{*folder_.source(Part::image_encoder, where_.device.torch, where_.dtype)});
-        const auto embedding = clip(where_(pixels));
+        const auto clip_weights = folder_.source(Part::image_encoder, where_.device.torch, where_.dtype);
+        const auto embedding = ClipEncoder(config.clip)(Weights{*clip_weights}, where_(pixels));
         out_["clip.embed"] = embedding;
         out_["context"] = (guided_ ? at::stack({at::zeros_like(embedding), embedding}) : at::stack({embedding}));
         const auto used = squashed(reference, settings_.height, settings_.width);
