@@ -12,16 +12,23 @@ namespace weft {
 /// Where this rank computes, decided once at the start.
 struct ComputeDevice {
     c10::Device torch{c10::kCPU};
+    c10::DeviceType rehearsed = c10::kCPU;  ///< what tensors without data stand for, where `torch` is the meta device
     std::string description;      ///< for the user: "CPU, AVX512, 1 thread" or "GPU 0, NVIDIA H200, 139 GiB"
     std::string numerics_class;   ///< what the bits depend on: instruction set and threads, or compute capability and SM count
     std::int64_t free_bytes = 0;  ///< free memory now
 
-    [[nodiscard]] bool is_cuda() const { return torch.is_cuda(); }
+    [[nodiscard]] c10::DeviceType kind() const { return torch.is_meta() ? rehearsed : torch.type(); }
+    [[nodiscard]] bool is_cuda() const { return kind() == c10::kCUDA; }
 };
 
 /// Takes the device that the settings ask for ("auto": a GPU where there is one), for the rank that is `node_rank`-th on its host:
 /// local device = node rank modulo visible devices. Sets thread count, determinism and the meter. Once a process.
 [[nodiscard]] ComputeDevice open_device(const DeviceSettings& settings, int node_rank = 0);
+
+/// For a Rehearsal of what such a device would hold.
+[[nodiscard]] inline ComputeDevice rehearsal_device(c10::DeviceType kind) {
+    return {.torch = c10::Device(c10::kMeta), .rehearsed = kind};
+}
 
 /// The type that `dtype` means on `device`. Refuses fp16 on CPUs.
 [[nodiscard]] c10::ScalarType resolve_dtype(Dtype dtype, const ComputeDevice& device, std::string_view key);

@@ -1,12 +1,15 @@
 #pragma once
+#include "model/weight_stream.hpp"
 #include "model/pass_layout.hpp"
 #include "model/unit.hpp"
+#include "plan/memory_choice.hpp"
 #include "plan/pass.hpp"
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 namespace weft::model {
@@ -27,10 +30,16 @@ class Family {
     /// Some latent frames before the first step, [frames, channels, h, w] fp32 on the device. Depends on seed and sizes alone.
     [[nodiscard]] virtual at::Tensor initial_latents(const std::vector<std::int64_t>& frames) = 0;
 
-    /// Loads what the units with true need (by index; one entry a unit), and what every rank needs that runs any of them. The picture must be encoded.
-    virtual void load_denoiser(const std::vector<bool>& wanted) = 0;
+    /// Makes the units with true ready (by index; one entry a unit), and what every rank needs that runs any of them. The picture must be encoded.
+    virtual void load_denoiser(const std::vector<bool>& wanted, const plan::MemoryChoice& choice = {}) = 0;
     void load_denoiser() { load_denoiser(std::vector<bool>(units().size(), true)); }
     virtual void drop_denoiser() = 0;
+
+    /// Runs a unit on some frames of the slice (Unit::run), when its weights are there.
+    virtual void run(std::size_t unit, PassState& state, plan::FrameRange slots) = 0;
+
+    /// What weights that are streamed have cost since they were loaded; none where they stay.
+    [[nodiscard]] virtual std::optional<StreamTimes> stream_times() const { return std::nullopt; }
     [[nodiscard]] virtual const Units& units() const = 0;
 
     /// Pieces of a pass over one slice, and the sizes of what waits between them. Known before anything is loaded.

@@ -33,7 +33,7 @@ class Writer {
         auto& shape = layout_.shape;
         const auto behind = size_behind(form);
         const auto first = shape.num_pieces();
-        const auto chunk = form.cuttable ? chunks_.frames(behind.height * behind.width) : size_.frames;
+        const auto chunk = form.cuttable ? chunks_.frames(behind.height * behind.width, behind.channels) : size_.frames;
         if (form.opens) inside_ = true;
         for (const auto slots : cut(size_.frames, chunk)) {
             plan::Piece piece{.unit = static_cast<std::int64_t>(shape.units.size()), .slots = slots};
@@ -43,7 +43,13 @@ class Writer {
             layout_.state.emplace_back();
             if (shape.num_pieces() > 1) describe_state(form, behind, slots.begin);
         }
-        shape.units.push_back({unit.name, unit.weight_bytes});
+        shape.units.push_back({.name = unit.name,
+                               .weight_bytes = unit.weight_bytes,
+                               .in_place = form.in_place,
+                               .opens = form.opens,
+                               .closes = form.closes,
+                               .pops = form.pops,
+                               .pushes = form.pushes});
         if (form.closes) inside_ = false;
         if (form.pops) {
             ensure(!open_skips_.empty(), "a skip is missing on the way up");

@@ -27,6 +27,9 @@ struct PassState {
     /// Pose features of the frames of some slots, added behind conv_in, [slots, height, width, channels]; none where the branch has none.
     std::function<at::Tensor(plan::FrameRange slots)> pose;
     Chunks chunks;
+    /// The first skip does not wait on the stack, where an undefined tensor stands for it: its frames are made again when they are taken.
+    bool remakes_first_skip = false;
+    std::function<at::Tensor(plan::FrameRange slots)> first_skip;
     /// Where set: called with a transformer block's name and the input of its self-attention behind the norm, [frames, tokens, channels], chunk by chunk.
     std::function<void(const std::string& block, const at::Tensor& normed)> record_bank;
 };
@@ -63,6 +66,9 @@ class Unit {
 
     /// Computes what follows from the context alone, and drops the weights that only it needed.
     virtual void set_context(const Weights& /*source*/, const Context& /*context*/) {}
+
+    /// Drops what `bind` took. What set_context computed stays: once it is there, a unit may be bound and released as often as one likes.
+    virtual void release() = 0;
 
     /// Computes the frames `slots` of the slice and leaves them in the state; work is queued on the current stream. Calls come in the order of frames, each
     /// from chunk border to chunk border, counted from frame 0 as Chunks::frames has them; a unit that is not cuttable takes all frames at once. Reads only

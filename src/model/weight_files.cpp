@@ -2,6 +2,7 @@
 
 #include "base/text.hpp"
 #include "device/meter.hpp"
+#include "device/rehearsal.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -74,9 +75,22 @@ std::pair<const io::StoredTensor*, FileSource::File> FileSource::find(const std:
     refuse(cat(files_.front()->path().string(), ": key ", name, " is missing"));
 }
 
+namespace {
+/// In a rehearsal: what is mapped from the file takes no memory of the process.
+at::Tensor without_data(const io::StoredTensor& stored, at::IntArrayRef shape, c10::ScalarType dtype) {
+    const auto make = [&] { return at::empty(shape, at::TensorOptions{}.device(c10::kMeta).dtype(dtype)); };
+    const auto* const first = stored.storage.data() + static_cast<std::size_t>(stored.offset) * io::element_bytes(stored.type);
+    const bool mapped = scalar_type(stored.type) == dtype && on_border(first, 64) && stored.contiguous() && device_kind(make()) == c10::kCPU;
+    if (!mapped) return make();
+    const Rehearsal::Uncounted in_the_file;
+    return make();
+}
+}  // namespace
+
 at::Tensor FileSource::load(const std::string& key, at::IntArrayRef shape) {
     const OwnedBy owner(Owner::weights);
     const auto [stored, file] = find(key, shape);
+    if (device_.is_meta()) return without_data(*stored, shape, dtype_);
     return as_tensor(*stored, file).view(shape).to(device_, dtype_);
 }
 

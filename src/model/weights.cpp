@@ -53,6 +53,7 @@ float uniform(std::uint64_t stream, std::uint64_t index) {
 
 at::Tensor RandomSource::load(const std::string& key, at::IntArrayRef shape) {
     const OwnedBy owner(Owner::weights);
+    if (device_.is_meta()) return at::empty(shape, at::TensorOptions{}.device(device_).dtype(dtype_));
     const auto made = at::empty(shape, at::TensorOptions{}.dtype(c10::kFloat));
     const std::int64_t elements = made.numel();
     float centre = 0;

@@ -179,7 +179,7 @@ void ClipDenoiser::compute(const plan::Task& task) {
             const auto& unit = *family_.units().at(static_cast<std::size_t>(one.unit));
             pulse_.working(cat(what, ", unit ", unit.name()), expected);
             const auto begin_s = Trace::now();
-            unit.run(state, one.slots);
+            family_.run(static_cast<std::size_t>(one.unit), state, one.slots);
             const auto end_s = Trace::now();
             expected = end_s - begin_s;
             trace_.add(Trace::Kind::unit, piece, begin_s, end_s);

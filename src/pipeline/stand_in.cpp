@@ -116,7 +116,8 @@ class StandIn final : public model::Family {
     at::Tensor initial_latents(const std::vector<std::int64_t>& frames) override {
         return at::zeros({static_cast<std::int64_t>(frames.size()), sizes_[0], sizes_[1], sizes_[2]}, at::TensorOptions{}.dtype(c10::kFloat));
     }
-    void load_denoiser(const std::vector<bool>& /*wanted*/) override {}
+    void load_denoiser(const std::vector<bool>& /*wanted*/, const plan::MemoryChoice& /*choice*/) override {}
+    void run(std::size_t unit, model::PassState& state, plan::FrameRange slots) override { units_.at(unit)->run(state, slots); }
     void drop_denoiser() override {}
     const model::Units& units() const override { return units_; }
     const model::PassLayout& layout() const override { return layout_; }

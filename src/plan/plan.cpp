@@ -54,6 +54,9 @@ Plan make_plan(const Settings& settings, Slices slices, std::int64_t num_frames,
     plan.guided = std::max(settings.sampling.guidance[0], settings.sampling.guidance[1]) > 1.0;
     plan.steps = settings.sampling.steps;
     plan.shape = shape.pass;
+    plan.memory = shape.memory;
+    plan.encode = shape.encode;
+    plan.decode_working = shape.decode;
     plan.links = links;
     lay_out(plan, settings, num_ranks);
     plan.decode = decode_chunks(plan.num_frames, settings.decode.chunk);

@@ -2,6 +2,7 @@
 #include "base/settings.hpp"
 #include "plan/deal.hpp"
 #include "plan/links.hpp"
+#include "plan/memory_choice.hpp"
 #include "plan/pass.hpp"
 #include "plan/program.hpp"
 #include "plan/slices.hpp"
@@ -23,6 +24,8 @@ struct ModelShape {
     std::int64_t latent_channels = 4;
     std::int64_t prediction_bytes = 4;  ///< of one element as it travels: the network's type
     PassShape pass = plain_shape(1);
+    HeldBytes encode, decode;  ///< at most, in those phases, by the networks; decoding a chunk
+    MemoryChoice memory;       ///< that `pass` was told for
 };
 
 /// What a rank does next in the play.
@@ -55,6 +58,8 @@ struct Plan {
     bool guided = true;               ///< two branches a slice; otherwise the conditional one alone
     std::int64_t steps = 0;
     PassShape shape;
+    MemoryChoice memory;
+    HeldBytes encode, decode_working;  ///< ModelShape's
     Links links;
     Layout layout;
     Order order = Order::pass;

@@ -12,11 +12,23 @@ BranchCost PassShape::cost(PieceRange range) const {
     return sum;
 }
 
-std::int64_t PassShape::weight_bytes(const std::vector<PieceRange>& ranges) const {
+std::vector<bool> PassShape::units_of(const std::vector<PieceRange>& ranges) const {
     std::vector<bool> held(units.size());
     for (const auto& range : ranges)
         for (auto piece = range.begin; piece < range.end; ++piece) held.at(static_cast<std::size_t>(pieces.at(static_cast<std::size_t>(piece)).unit)) = true;
+    return held;
+}
+
+std::int64_t PassShape::kept_bytes(const std::vector<PieceRange>& ranges) const {
+    const auto held = units_of(ranges);
     std::int64_t bytes = ranges.empty() ? 0 : shared_weight_bytes;
+    for (std::size_t unit = 0; unit < units.size(); ++unit) bytes += held[unit] ? units[unit].kept_bytes : 0;
+    return bytes;
+}
+
+std::int64_t PassShape::weight_bytes(const std::vector<PieceRange>& ranges) const {
+    const auto held = units_of(ranges);
+    auto bytes = kept_bytes(ranges);
     for (std::size_t unit = 0; unit < units.size(); ++unit) bytes += held[unit] ? units[unit].weight_bytes : 0;
     return bytes;
 }

@@ -1,4 +1,5 @@
 #pragma once
+#include "device/held_bytes.hpp"
 #include "plan/slices.hpp"
 
 #include <array>
@@ -42,11 +43,16 @@ struct Piece {
     FrameRange slots;         ///< frames of the slice that it computes, by slot
     BranchCost cost{1, 1};    ///< nanoseconds
     std::vector<Part> state;  ///< what stands in front of it, skips apart; nothing in front of the first
+    std::array<HeldBytes, 2> working{};  ///< by branch: at most, beside weights and all that stands in front of it; its result is in it
 };
 
 struct UnitShape {
     std::string name;
-    std::int64_t weight_bytes = 0;  ///< that are held while the denoiser is loaded
+    std::int64_t weight_bytes = 0;  ///< of what it takes from the files; streamed, it is there while the unit runs
+    std::int64_t kept_bytes = 0;    ///< of what it makes once a clip and keeps
+    /// What it does to the state: its result takes the place of the hidden state in front of it; a transformer begins, or ends; it takes the last skip, or leaves
+    /// one.
+    bool in_place = false, opens = false, closes = false, pops = false, pushes = false;
 };
 
 /// The denoiser's units on one slice.
@@ -56,13 +62,23 @@ struct PassShape {
     std::vector<UnitShape> units;
     std::vector<Piece> pieces;
     std::vector<Skip> skips;
+    std::array<HeldBytes, 2> begin{};      ///< by branch: at most, while the state in front of the first piece is made of latents
+    std::array<std::int64_t, 2> begun{};   ///< of that state
+    std::int64_t pose_bytes = 0;           ///< pose features of a slice, where they are kept from step to step
+    std::array<bool, 2> sees_pose{};       ///< by branch
+    std::int64_t conditioning_bytes = 0;   ///< what the encoders left
+    bool remakes_first_skip = false;       ///< MemoryChoice, for which `working` was told
 
     [[nodiscard]] std::int64_t num_pieces() const { return static_cast<std::int64_t>(pieces.size()); }
     /// Cost of some pieces.
     [[nodiscard]] BranchCost cost(PieceRange range) const;
     [[nodiscard]] BranchCost cost() const { return cost({0, num_pieces()}); }
-    /// What a rank holds that runs these pieces.
+    /// Units that these pieces are of.
+    [[nodiscard]] std::vector<bool> units_of(const std::vector<PieceRange>& ranges) const;
+    /// Weights that a rank holds that runs these pieces, with what its units keep.
     [[nodiscard]] std::int64_t weight_bytes(const std::vector<PieceRange>& ranges) const;
+    /// The part of them that stays where weights are streamed.
+    [[nodiscard]] std::int64_t kept_bytes(const std::vector<PieceRange>& ranges) const;
 };
 
 /// A shape of `num_pieces` equal units without state, skips or weights, for plans that cut nothing.

@@ -2,9 +2,12 @@
 
 #include "base/error.hpp"
 #include "device/meter.hpp"
+#include "device/rehearsal.hpp"
+#include "model/chunks.hpp"
 #include "model/layers/attention_cpu.hpp"
 #include "model/layers/geglu_cpu.hpp"
 #include "model/layers/group_norm_cpu.hpp"
+#include "model/layers/operators.hpp"
 
 #include <ATen/Parallel.h>
 
@@ -16,6 +19,11 @@
 namespace weft::model {
 
 namespace {
+/// Is our own kernel's, or would be?
+bool is_cpu_fp32(const at::Tensor& x) {
+    return device_kind(x) == c10::kCPU && x.scalar_type() == c10::kFloat;
+}
+
 at::Tensor rows(const at::Tensor& x) {
     return x.reshape({-1, x.size(-1)});
 }
@@ -47,12 +55,15 @@ Linear take_stacked(const Weights& weights, std::initializer_list<std::string_vi
 }
 
 at::Tensor linear(const at::Tensor& x, const Linear& map) {
-    return at::linear(x, map.weight, map.bias);
+    auto result = at::linear(x, map.weight, map.bias);
+    rehearse_product(x, map.weight);
+    return result;
 }
 
 void add_linear(at::Tensor& into, const at::Tensor& x, const Linear& map, double scale) {
     auto flat = into.view({-1, into.size(-1)});
     flat.addmm_(rows(x), map.weight.t(), /*beta=*/1, scale);
+    rehearse_product(x, map.weight);
     if (map.bias.defined()) into.add_(map.bias, scale);
 }
 
@@ -65,16 +76,14 @@ at::Tensor apply_group_norm(const at::Tensor& x, const GroupNorm& norm, Activati
     const auto n = x.size(0);
     const auto channels = x.size(-1);
     const auto pixels = x.numel() / (n * channels);
-    if (x.is_cpu() && x.scalar_type() == c10::kFloat) {
+    if (is_cpu_fp32(x)) {
         const auto in = x.contiguous();
         auto out = at::empty_like(in);
-        group_norm_cpu(in.const_data_ptr<float>(), out.mutable_data_ptr<float>(), n, pixels, channels, norm_groups, norm.weight.const_data_ptr<float>(),
+        if (!x.is_meta()) group_norm_cpu(in.const_data_ptr<float>(), out.mutable_data_ptr<float>(), n, pixels, channels, norm_groups, norm.weight.const_data_ptr<float>(),
                        norm.bias.const_data_ptr<float>(), norm.eps, activation);
         return out;
     }
-    auto image = as_nchw(x.view({n, pixels, 1, channels}));
-    if (image.is_cuda()) image = image.contiguous();  // Torch's CUDA operator refuses channels-last memory
-    auto result = as_nhwc(std::get<0>(at::native_group_norm(image, norm.weight, norm.bias, n, channels, pixels, norm_groups, norm.eps))).view(x.sizes());
+    auto result = group_norm_of_torch(x, norm);
     if (activation == Activation::silu) at::silu_(result);
     return result;
 }
@@ -93,7 +102,7 @@ LayerNorm take_layer_norm(const Weights& weights, std::int64_t channels, double 
 }
 
 at::Tensor layer_norm(const at::Tensor& x, const LayerNorm& norm) {
-    return at::layer_norm(x, {x.size(-1)}, norm.weight, norm.bias, norm.eps);
+    return layer_norm_of_torch(x, norm);
 }
 
 namespace {
@@ -137,8 +146,8 @@ at::Tensor conv2d(const at::Tensor& x, const Conv2d& conv, const std::optional<a
     const auto& b = bias ? *bias : conv.bias;
     // cuDNN 9.19 has an fp32 kernel (TF32 off) that leaves out input channels: 16 frames of 18x32, 2560 to 1280 channels, come out wrong by 87 % on an H200,
     // others too, by shapes that no rule tells. fp16 and bf16 are right. `launch/gpu-check` compares each unit.
-    if (x.is_cuda() && x.scalar_type() == at::kFloat) return conv2d_by_products(x, conv, b);
-    return as_nhwc(at::conv2d(as_nchw(x), conv.weight, b, {conv.stride, conv.stride}, {conv.padding_y, conv.padding_x}));
+    if (device_kind(x) == c10::kCUDA && x.scalar_type() == at::kFloat) return conv2d_by_products(x, conv, b);
+    return convolution(x, conv, b);
 }
 
 at::Tensor temporal_conv(const at::Tensor& x, const Conv2d& conv, const std::optional<at::Tensor>& bias) {
@@ -170,7 +179,7 @@ namespace {
 
 /// Is a sequence of these heads for attention_cpu?
 bool is_for_cpu(const at::Tensor& x, const SelfAttention& attention) {
-    return x.is_cpu() && x.scalar_type() == c10::kFloat && attention_cpu_knows(x.size(-1) / attention.heads);
+    return is_cpu_fp32(x) && attention_cpu_knows(x.size(-1) / attention.heads);
 }
 
 /// A tensor of sequences that lie in one memory: item (s, i) of sequence s begins at s * sequence + i * item.
@@ -183,6 +192,7 @@ at::Tensor attend_cpu(const at::Tensor& qkv, std::int64_t sequences, std::int64_
     const auto channels = qkv.size(-1) / 3;
     const auto width = channels / heads;
     auto out = at::empty({sequences * items, channels}, qkv.options());
+    if (qkv.is_meta()) return out;
     const float* const in = qkv.const_data_ptr<float>();
     float* const to = out.mutable_data_ptr<float>();
     const float* const more = others.defined() ? others.const_data_ptr<float>() : nullptr;
@@ -211,7 +221,7 @@ at::Tensor attend_tokens(const at::Tensor& x, const SelfAttention& attention) {
     const auto qkv = linear(x, attention.qkv);
     if (is_for_cpu(x, attention)) return attend_cpu(qkv, n, tokens, {tokens, 1}, attention.heads, {}).view(x.sizes());
     const auto parts = qkv.view({n, tokens, 3, attention.heads, channels / attention.heads}).permute({2, 0, 3, 1, 4});
-    const auto result = at::scaled_dot_product_attention(parts[0], parts[1], parts[2]);
+    const auto result = attend(parts[0], parts[1], parts[2]);
     return result.transpose(1, 2).reshape({n, tokens, channels});
 }
 
@@ -225,7 +235,7 @@ at::Tensor attend_tokens_and(const at::Tensor& x, const at::Tensor& others, cons
     const auto own = qkv.view({n, tokens, 3, heads, channels / heads});
     const auto more = others.view({1, others.size(0), 2, heads, channels / heads}).expand({n, -1, -1, -1, -1});
     const auto keys_values = at::cat({own.narrow(2, 1, 2), more}, 1).permute({2, 0, 3, 1, 4});  // [2, n, heads, tokens + tokens', channels / heads]
-    const auto result = at::scaled_dot_product_attention(own.select(2, 0).transpose(1, 2), keys_values[0], keys_values[1]);
+    const auto result = attend(own.select(2, 0).transpose(1, 2), keys_values[0], keys_values[1]);
     return result.transpose(1, 2).reshape({n, tokens, channels});
 }
 
@@ -236,7 +246,7 @@ at::Tensor attend_frames(const at::Tensor& x, const SelfAttention& attention) {
     const auto qkv = linear(x, attention.qkv);
     if (is_for_cpu(x, attention)) return attend_cpu(qkv, pixels, frames, {1, pixels}, attention.heads, {}).view(x.sizes());
     const auto parts = qkv.view({frames, pixels, 3, attention.heads, channels / attention.heads}).permute({2, 1, 3, 0, 4});
-    const auto result = at::scaled_dot_product_attention(parts[0], parts[1], parts[2]);  // [pixels, heads, frames, channels / heads]
+    const auto result = attend(parts[0], parts[1], parts[2]);  // [pixels, heads, frames, channels / heads]
     return result.permute({2, 0, 1, 3}).reshape({frames, pixels, channels});
 }
 
@@ -245,20 +255,32 @@ FeedForward take_feed_forward(const Weights& weights, std::int64_t channels) {
     return {take_linear(weights / "net.0.proj", channels, 2 * inner), take_linear(weights / "net.2", inner, channels)};
 }
 
-void add_feed_forward(at::Tensor& into, const at::Tensor& x, const FeedForward& feed) {
+namespace {
+/// into, x: rows.
+void add_feed_forward_rows(at::Tensor& into, const at::Tensor& x, const FeedForward& feed) {
     const auto inner = feed.out.weight.size(1);
-    if (x.is_cpu() && x.scalar_type() == c10::kFloat) {
-        auto both = at::mm(rows(x), feed.in.weight.t());
-        geglu_cpu(both.mutable_data_ptr<float>(), both.size(0), inner, feed.in.bias.const_data_ptr<float>());
+    if (is_cpu_fp32(x)) {
+        auto both = at::mm(x, feed.in.weight.t());
+        if (!x.is_meta()) geglu_cpu(both.mutable_data_ptr<float>(), both.size(0), inner, feed.in.bias.const_data_ptr<float>());
         add_linear(into, both.narrow(-1, 0, inner), feed.out);
         return;
     }
-    const auto both = linear(x, feed.in).view({-1, 2 * inner});
+    const auto both = linear(x, feed.in);
     auto value = both.narrow(-1, 0, inner);
     auto gate = both.narrow(-1, inner, inner);
     at::gelu_(gate, "none");
     value.mul_(gate);
     add_linear(into, value, feed.out);
+}
+}  // namespace
+
+void add_feed_forward(at::Tensor& into, const at::Tensor& x, const FeedForward& feed, std::int64_t most_rows) {
+    const auto from = rows(x);
+    const auto to = into.view({-1, into.size(-1)});
+    for_chunks(0, from.size(0), std::min(most_rows, from.size(0)), from.is_meta(), [&](std::int64_t first, std::int64_t count) {
+        auto part = to.narrow(0, first, count);
+        add_feed_forward_rows(part, from.narrow(0, first, count), feed);
+    });
 }
 
 at::Tensor sinusoid(const at::Tensor& values, std::int64_t dim) {
@@ -340,29 +362,26 @@ struct Scales {
     at::Tensor scale, offset;
 };
 
-bool is_cpu_fp32(const at::Tensor& x) {
-    return x.is_cpu() && x.scalar_type() == c10::kFloat;
-}
-
 /// Of x [frames, pixels, channels], over all frames and pixels, read `pixels` at a time.
 Scales scales_over_all(const at::Tensor& x, const GroupNorm& norm, std::int64_t pixels) {
     const auto channels = x.size(2);
     const auto options = x.options().dtype(c10::kFloat);
     if (is_cpu_fp32(x)) {
         const Scales scales{at::empty({channels}, options), at::empty({channels}, options)};
+        if (x.is_meta()) return scales;
         group_norm_scales_cpu(x.const_data_ptr<float>(), x.size(0) * x.size(1), channels, norm_groups, norm.weight.const_data_ptr<float>(),
                               norm.bias.const_data_ptr<float>(), norm.eps, scales.scale.mutable_data_ptr<float>(), scales.offset.mutable_data_ptr<float>());
         return scales;
     }
     // Of each part its mean and its squares about that mean, [groups], put together at the end: no large sum loses digits.
     std::vector<at::Tensor> means, squares, counts;
-    for (std::int64_t first = 0; first < x.size(1); first += pixels) {
-        auto part = x.narrow(1, first, std::min(pixels, x.size(1) - first)).to(c10::kFloat).reshape({-1, norm_groups, channels / norm_groups});
+    for_chunks(0, x.size(1), pixels, x.is_meta(), [&](std::int64_t first, std::int64_t size) {
+        auto part = x.narrow(1, first, size).to(c10::kFloat).reshape({-1, norm_groups, channels / norm_groups});
         const auto mean = part.mean(at::IntArrayRef{0, 2}, /*keepdim=*/true);
         means.push_back(mean.view({1, norm_groups}));
         squares.push_back((part - mean).square_().sum(at::IntArrayRef{0, 2}).view({1, norm_groups}));
         counts.push_back(at::full({1, 1}, static_cast<double>(part.numel() / norm_groups), options));
-    }
+    });
     const auto count = at::cat(counts);
     const auto total = static_cast<double>(x.numel() / norm_groups);
     const auto each = at::cat(means);
@@ -381,7 +400,7 @@ at::Tensor scaled_silu(const at::Tensor& part, const Scales& scales) {
         return at::silu_(normed).to(part.scalar_type());
     }
     auto out = at::empty(part.sizes(), part.options());
-    for (std::int64_t frame = 0; frame < part.size(0); ++frame)
+    for (std::int64_t frame = 0; frame < part.size(0) && !part.is_meta(); ++frame)
         scale_rows_cpu(part.const_data_ptr<float>() + frame * part.stride(0), out.mutable_data_ptr<float>() + frame * out.stride(0), part.size(1), part.size(2),
                        scales.scale.const_data_ptr<float>(), scales.offset.const_data_ptr<float>(), Activation::silu);
     return out;
@@ -391,12 +410,7 @@ at::Tensor scaled_silu(const at::Tensor& part, const Scales& scales) {
 
 void add_temporal_resnet(at::Tensor& x, const Resnet& block, const at::Tensor& silu_embedding, double scale, std::int64_t pixels) {
     const auto tokens = x.view({x.size(0), -1, x.size(-1)});
-    const auto for_parts = [&](const auto& work) {
-        for (std::int64_t first = 0; first < tokens.size(1); first += pixels) {
-            const auto count = std::min(pixels, tokens.size(1) - first);
-            work(first, count);
-        }
-    };
+    const auto for_parts = [&](const auto& work) { for_chunks(0, tokens.size(1), pixels, tokens.is_meta(), work); };
     const auto y = at::empty_like(tokens);
     const auto bias = first_bias(block, silu_embedding);
     const auto first_norm = scales_over_all(tokens, block.norm1, pixels);

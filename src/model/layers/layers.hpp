@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <optional>
 #include <string_view>
 
@@ -90,8 +91,8 @@ struct FeedForward {
     Linear out;  ///< [channels, inner]
 };
 [[nodiscard]] FeedForward take_feed_forward(const Weights& weights, std::int64_t channels);
-/// into += feed_forward(x)
-void add_feed_forward(at::Tensor& into, const at::Tensor& x, const FeedForward& feed);
+/// into += feed_forward(x), so many rows at a time.
+void add_feed_forward(at::Tensor& into, const at::Tensor& x, const FeedForward& feed, std::int64_t most_rows = std::numeric_limits<std::int64_t>::max());
 
 /// [cos(t f_0) .. cos(t f_k-1), sin(t f_0) .. sin(t f_k-1)], f_i = 10000^(-i / k), k = dim / 2. values [n] fp32 -> [n, dim] fp32.
 [[nodiscard]] at::Tensor sinusoid(const at::Tensor& values, std::int64_t dim);

@@ -20,13 +20,14 @@ class MimicMotion final : public UNetFamily {
           settings_{settings},
           sampler_{settings.steps, config_.scheduler.sigma_min, config_.scheduler.sigma_max} {}
 
-    void encode(const at::Tensor& picture) override;
     at::Tensor initial_latents(const std::vector<std::int64_t>& frames) override;
     at::Tensor step(const at::Tensor& latents, const at::Tensor& prediction, std::int64_t step) const override {
         return sampler_.step(latents, prediction, step);
     }
 
   private:
+    Pixels pixels_of(const at::Tensor& reference) const override;
+    void keep(const at::Tensor& latents, const at::Tensor& /*embedding*/) override { image_latents_ = latents; }
     at::Tensor input_of(const plan::Pass& pass, const at::Tensor& latents) const override;
     at::Tensor pose_input(const at::Tensor& maps) const override { return maps / 127.5 - 1.0; }
     bool sees_pose(Branch branch) const override { return branch == Branch::conditional; }
@@ -42,10 +43,9 @@ class MimicMotion final : public UNetFamily {
     at::Tensor image_latents_;  ///< [1, h, w, channels], unscaled mean
 };
 
-void MimicMotion::encode(const at::Tensor& picture) {
-    const auto reference = truncated_round_trip(cover_bilinear(picture, settings_.height, settings_.width));
-    embed_image(clip_pixels(reference, config_.clip.image, config_.preprocessor));
-    image_latents_ = encode_image(vae_pixels(reference, settings_, config_.vae.latent_channels));
+UNetFamily::Pixels MimicMotion::pixels_of(const at::Tensor& reference) const {
+    const auto used = truncated_round_trip(cover_bilinear(reference, settings_.height, settings_.width));
+    return {clip_pixels(used, config_.clip.image, config_.preprocessor), vae_pixels(used, settings_, config_.vae.latent_channels)};
 }
 
 at::Tensor MimicMotion::initial_latents(const std::vector<std::int64_t>& frames) {

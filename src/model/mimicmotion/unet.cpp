@@ -26,8 +26,9 @@ class TemporalResnet final : public Unit {
         block_ = take_temporal_resnet(source / name(), channels_, embedding_, eps_);
         spatial_share_ = mix_of((source / layer_ / "time_mixer").take("mix_factor", {1}));
     }
+    void release() override { block_ = {}; }
     void run(PassState& state, plan::FrameRange /*slots*/) const override {
-        add_temporal_resnet(state.hidden, block_, state.silu_embedding, 1.0 - spatial_share_, state.chunks.pixels(state.hidden.size(0)));
+        add_temporal_resnet(state.hidden, block_, state.silu_embedding, 1.0 - spatial_share_, state.chunks.pixels(state.hidden.size(0), channels_));
         if (form().pushes) state.skips.push_back(state.hidden);
     }
 
@@ -72,6 +73,13 @@ class TemporalPart final : public Unit {
         spatial_share_ = mix_of((source / shape_.prefix / "time_mixer").take("mix_factor", {1}));
         if (shape_.last()) proj_out_ = take_linear(source / shape_.prefix / "proj_out", c, c);
     }
+    void release() override {
+        norm_in_ = norm1_ = norm3_ = {};
+        feed_in_ = feed_ = {};
+        attention_ = {};
+        frame_embedding_ = {};
+        proj_out_ = {};
+    }
     void set_context(const Weights& source, const Context& context) override { cross_.set_context(source, context.tokens, attention_.out.bias); }
 
     void run(PassState& state, plan::FrameRange /*slots*/) const override {
@@ -80,15 +88,16 @@ class TemporalPart final : public Unit {
         const auto positions = sinusoid(at::arange(frames, state.hidden.options().dtype(c10::kFloat)), shape_.channels).to(state.hidden.scalar_type());
         const auto embedding = embed(positions, frame_embedding_).view({frames, 1, shape_.channels});
         const Linear out{attention_.out.weight, cross_.bias(state.branch)};
-        const auto step = state.chunks.pixels(frames);
-        for (std::int64_t first = 0; first < tokens.size(1); first += step) {
-            auto z = tokens.narrow(1, first, std::min(step, tokens.size(1) - first));
+        const auto step = state.chunks.pixels(frames, shape_.channels);
+        const auto rows = state.chunks.inner_rows(feed_.in.weight.size(0));
+        for_chunks(0, tokens.size(1), step, tokens.is_meta(), [&](std::int64_t first, std::int64_t count) {
+            auto z = tokens.narrow(1, first, count);
             auto m = z + embedding;  // [frames, pixels of the chunk, channels], contiguous
-            add_feed_forward(m, layer_norm(m, norm_in_), feed_in_);
+            add_feed_forward(m, layer_norm(m, norm_in_), feed_in_, rows);
             add_linear(m, attend_frames(layer_norm(m, norm1_), attention_), out);
-            add_feed_forward(m, layer_norm(m, norm3_), feed_);
+            add_feed_forward(m, layer_norm(m, norm3_), feed_, rows);
             z.lerp_(m, 1.0 - spatial_share_);  // the spatial side without the frame embedding
-        }
+        });
         if (shape_.last()) {
             add_linear(state.residual, state.hidden, proj_out_);
             state.hidden = std::move(state.residual);

@@ -29,13 +29,14 @@ class MusePose final : public UNetFamily {
     MusePose(const ModelFolder& folder, const ClipSettings& settings, const ComputeDevice& device, PoseMaps maps)
         : UNetFamily{folder, settings, device, std::move(maps)}, folder_{folder}, settings_{settings}, sampler_{settings.steps, folder.config().scheduler} {}
 
-    void encode(const at::Tensor& reference) override;
     at::Tensor initial_latents(const std::vector<std::int64_t>& frames) override;
     at::Tensor step(const at::Tensor& latents, const at::Tensor& prediction, std::int64_t step) const override {
         return sampler_.step(latents, prediction, step);
     }
 
   private:
+    Pixels pixels_of(const at::Tensor& reference) const override;
+    void keep(const at::Tensor& latents, const at::Tensor& embedding) override;
     at::Tensor input_of(const plan::Pass& /*pass*/, const at::Tensor& latents) const override {
         return latents.to(settings_.dtype).permute({0, 2, 3, 1}).contiguous();
     }
@@ -48,12 +49,13 @@ class MusePose final : public UNetFamily {
     DdimSampler sampler_;
 };
 
-void MusePose::encode(const at::Tensor& reference) {
-    const auto& config = folder_.config();
-    const auto& embedding = embed_image(clip_pixels(reference, config.clip.image));
+UNetFamily::Pixels MusePose::pixels_of(const at::Tensor& reference) const {
     const auto pixels = 2.0 * (squashed(reference, settings_.height, settings_.width).to(c10::kFloat) / 255.0) - 1.0;
-    const auto latents = encode_image(pixels.unsqueeze(0)) * config.vae.scaling_factor;
-    bank_ = as_published(make_bank(folder_, latents, embedding, settings_.chunks));
+    return {clip_pixels(reference, folder_.config().clip.image), pixels.unsqueeze(0)};
+}
+
+void MusePose::keep(const at::Tensor& latents, const at::Tensor& embedding) {
+    bank_ = as_published(make_bank(folder_, latents * folder_.config().vae.scaling_factor, embedding, settings_.chunks));
 }
 
 at::Tensor MusePose::initial_latents(const std::vector<std::int64_t>& frames) {

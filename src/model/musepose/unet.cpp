@@ -37,6 +37,12 @@ class MotionAttention final : public Unit {
         }
     }
 
+    void release() override {
+        norm_ = {};
+        proj_in_ = {};
+        norms_ = {};
+        attentions_ = {};
+    }
     void run(PassState& state, plan::FrameRange slots) const override {
         state.residual = state.hidden;
         state.hidden = at::empty_like(state.residual);
@@ -48,13 +54,13 @@ class MotionAttention final : public Unit {
         const auto frames = state.hidden.size(0);
         const auto tokens = tokens_of(state.hidden);
         const auto positions = frame_positions(frames, channels_).to(tokens.device(), tokens.scalar_type()).view({frames, 1, channels_});
-        const auto step = state.chunks.pixels(frames);
-        for (std::int64_t first = 0; first < tokens.size(1); first += step) {
-            auto z = tokens.narrow(1, first, std::min(step, tokens.size(1) - first)).contiguous();
+        const auto step = state.chunks.pixels(frames, channels_);
+        for_chunks(0, tokens.size(1), step, tokens.is_meta(), [&](std::int64_t first, std::int64_t count) {
+            auto z = tokens.narrow(1, first, count).contiguous();
             for (std::size_t i = 0; i < attentions_.size(); ++i)
                 add_linear(z, attend_frames(layer_norm(z, norms_[i]).add_(positions), attentions_[i]), attentions_[i].out);
-            tokens.narrow(1, first, z.size(1)).copy_(z);
-        }
+            tokens.narrow(1, first, count).copy_(z);
+        });
     }
 
   private:
@@ -84,10 +90,15 @@ class MotionFeedForward final : public Unit {
         feed_ = take_feed_forward(source / motion_block(prefix_) / "ff", channels_);
         proj_out_ = take_linear(source / (prefix_ + ".temporal_transformer.proj_out"), channels_, channels_);
     }
+    void release() override {
+        norm_ = {};
+        feed_ = {};
+        proj_out_ = {};
+    }
     void run(PassState& state, plan::FrameRange slots) const override {
         for_frame_chunks(state.hidden, slots, state.chunks, [&](std::int64_t first, std::int64_t count) {
             auto z = state.hidden.narrow(0, first, count).view({-1, channels_});
-            add_feed_forward(z, layer_norm(z, norm_), feed_);
+            add_feed_forward(z, layer_norm(z, norm_), feed_, state.chunks.inner_rows(feed_.in.weight.size(0)));
         });
         close_transformer(state, slots, proj_out_, form());
     }

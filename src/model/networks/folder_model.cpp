@@ -12,7 +12,7 @@ ClipForm form_of(const Settings& settings, const plan::Plan& plan, const Compute
             .dtype = dtype,
             .decode_dtype = resolve_dtype(settings.decode.dtype, device, "decode.dtype"),
             .chunks = chunks_for(device),
-            .flops_per_second = assumed_flops_per_second(device.torch.type(), dtype)};
+            .flops_per_second = assumed_flops_per_second(device.kind(), dtype)};
 }
 
 }  // namespace weft::model

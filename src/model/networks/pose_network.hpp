@@ -1,14 +1,10 @@
 #pragma once
 #include "model/layers/layers.hpp"
-#include "plan/slices.hpp"
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <functional>
-#include <map>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace weft::model {
@@ -34,21 +30,6 @@ class PoseNetwork {
     std::vector<PoseLayer> layers_;
     Scaled scaled_;
     std::vector<Conv2d> convs_;
-};
-
-/// What a pose network makes of a clip's maps: made some frames at a time, and kept over steps as long as all of it stays small.
-class PoseFeatures {
-  public:
-    /// Features of some frames of the clip, [frames, h, w, channels].
-    using Make = std::function<at::Tensor(const std::vector<std::int64_t>& frames)>;
-
-    /// Of the frames in some slots of a slice, whose frames `frames` names in slot order.
-    [[nodiscard]] at::Tensor of(std::int64_t slice, const std::vector<std::int64_t>& frames, plan::FrameRange slots, const Make& make);
-    void clear();
-
-  private:
-    std::map<std::pair<std::int64_t, std::int64_t>, at::Tensor> kept_;  ///< by slice and first slot
-    std::int64_t kept_bytes_ = 0;
 };
 
 }  // namespace weft::model

@@ -25,16 +25,16 @@ UNetFamily::UNetFamily(const ModelFolder& folder, const ClipForm& form, const Co
       layout_{folder.networks().lay_out_pass(form.pass_size(), form.chunks, form.flops_per_second)},
       units_{folder.networks().denoiser()} {}
 
-const at::Tensor& UNetFamily::embed_image(const at::Tensor& pixels) {
-    const auto source = folder_.source(Part::image_encoder, device_, form_.dtype);
+void UNetFamily::encode(const at::Tensor& reference) {
+    const auto& networks = folder_.networks();
+    const auto blank = [this](std::int64_t height, std::int64_t width) { return at::empty({1, height, width, 3}, at::TensorOptions{}.device(device_)); };
+    const auto pixels =
+        device_.is_meta() ? Pixels{blank(networks.clip.image, networks.clip.image), blank(form_.height, form_.width)} : pixels_of(reference);
     const OwnedBy owner(Owner::conditioning);
-    return image_embedding_ = ClipEncoder(folder_.networks().clip)(Weights{*source}, pixels.to(device_, form_.dtype));
-}
-
-at::Tensor UNetFamily::encode_image(const at::Tensor& pixels) const {
-    const auto encoder = bound(VaeEncoder(folder_.networks().vae), folder_, Part::vae, device_, form_.dtype);
-    const OwnedBy owner(Owner::conditioning);
-    return encoder(pixels.to(device_, form_.dtype));
+    const auto clip = folder_.source(Part::image_encoder, device_, form_.dtype);
+    image_embedding_ = ClipEncoder(networks.clip)(Weights{*clip}, pixels.clip.to(device_, form_.dtype));
+    const auto latents = bound(VaeEncoder(networks.vae), folder_, Part::vae, device_, form_.dtype)(pixels.vae.to(device_, form_.dtype));
+    keep(latents, image_embedding_);
 }
 
 Context UNetFamily::context() const {
@@ -42,27 +42,48 @@ Context UNetFamily::context() const {
     return {.tokens = {at::zeros_like(image_embedding_), image_embedding_}, .bank = bank_.empty() ? nullptr : &bank_};
 }
 
-void UNetFamily::load_denoiser(const std::vector<bool>& wanted) {
+void UNetFamily::bind(Unit& unit) const {
+    unit.bind(Weights{*weights_});
+}
+
+void UNetFamily::load_denoiser(const std::vector<bool>& wanted, const plan::MemoryChoice& choice) {
     ensure(wanted.size() == units_.size(), "each unit is wanted or not");
+    choice_ = choice;
     if (std::find(wanted.begin(), wanted.end(), true) == wanted.end()) return;
     const auto known = context();
-    const auto source = folder_.source(Part::denoiser, device_, form_.dtype);
-    const Weights root{*source};
+    weights_ = folder_.source(Part::denoiser, device_, form_.dtype);
+    const Weights root{*weights_};
     embedding_ = folder_.networks().embedding;
     embedding_->bind(root);
     for (std::size_t unit = 0; unit < units_.size(); ++unit) {
         if (!wanted[unit]) continue;
-        units_[unit]->bind(root);
+        bind(*units_[unit]);
         units_[unit]->set_context(root, known);
+        if (choice_.stream_window > 0) units_[unit]->release();
     }
     if (wanted.front()) pose_network_ = bound(folder_.networks().pose, folder_, Part::pose_network, device_, form_.dtype);
+    if (choice_.stream_window == 0) return;
+    std::vector<std::int64_t> bytes;
+    for (const auto& unit : layout_.shape.units) bytes.push_back(unit.weight_bytes);
+    stream_.emplace(units_, wanted, std::move(bytes), choice_.stream_window, device_, [this](Unit& unit) { bind(unit); });
 }
 
 void UNetFamily::drop_denoiser() {
+    stream_.reset();
     units_ = folder_.networks().denoiser();
+    weights_.reset();
     embedding_.reset();
     pose_network_.reset();
     pose_features_.clear();
+}
+
+void UNetFamily::run(std::size_t unit, PassState& state, plan::FrameRange slots) {
+    if (stream_) stream_->need(unit);
+    units_.at(unit)->run(state, slots);
+}
+
+std::optional<StreamTimes> UNetFamily::stream_times() const {
+    return stream_ ? std::optional(stream_->times()) : std::nullopt;
 }
 
 PassState UNetFamily::resume(const plan::Pass& pass) {
@@ -70,6 +91,7 @@ PassState UNetFamily::resume(const plan::Pass& pass) {
     PassState state;
     state.branch = pass.branch;
     state.chunks = form_.chunks;
+    state.remakes_first_skip = choice_.remake_first_skip;
     state.silu_embedding = embedding_.value()(timestep(pass.step), ids());
     return state;
 }
@@ -85,10 +107,13 @@ PassState UNetFamily::begin(const plan::Pass& pass, const at::Tensor& latents, c
 
 at::Tensor UNetFamily::pose_features(std::int64_t slice, const std::vector<std::int64_t>& frames, plan::FrameRange slots) {
     ensure(pose_network_.has_value(), "a pass begins where its first unit is loaded");
+    const std::pair key{slice, slots.begin};
+    if (const auto found = pose_features_.find(key); found != pose_features_.end()) return found->second;
+    const std::vector some(frames.begin() + slots.begin, frames.begin() + slots.end);
     const OwnedBy owner(Owner::conditioning);
-    return pose_features_.of(slice, frames, slots, [this](const std::vector<std::int64_t>& some) {
-        return (*pose_network_)(pose_input(maps_(some).to(device_).to(c10::kFloat)).to(form_.dtype));
-    });
+    auto features = (*pose_network_)(pose_input(maps_(some).to(device_).to(c10::kFloat)).to(form_.dtype));
+    if (choice_.keep_pose_features) pose_features_.emplace(key, features);
+    return features;
 }
 
 at::Tensor UNetFamily::finish(PassState& state) {

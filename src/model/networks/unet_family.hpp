@@ -31,9 +31,13 @@ struct ClipForm {
 /// left to a family is what goes into the encoders and the first unit, what the units are told, the noise and the sampler.
 class UNetFamily : public Family {
   public:
-    void load_denoiser(const std::vector<bool>& wanted) final;
+    void encode(const at::Tensor& reference) final;
+    void load_denoiser(const std::vector<bool>& wanted, const plan::MemoryChoice& choice) final;
+    using Family::load_denoiser;
     void drop_denoiser() final;
     const Units& units() const final { return units_; }
+    void run(std::size_t unit, PassState& state, plan::FrameRange slots) final;
+    std::optional<StreamTimes> stream_times() const final;
     const PassLayout& layout() const final { return layout_; }
     PassState resume(const plan::Pass& pass) final;
     PassState begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) final;
@@ -46,6 +50,14 @@ class UNetFamily : public Family {
   protected:
     UNetFamily(const ModelFolder& folder, const ClipForm& form, const ComputeDevice& device, PoseMaps maps);
 
+    /// The reference as the encoders take it: `clip` [1, image, image, 3] normalised, `vae` [1, height, width, 3] in [-1, 1], both fp32 on the CPU.
+    struct Pixels {
+        at::Tensor clip, vae;
+    };
+    [[nodiscard]] virtual Pixels pixels_of(const at::Tensor& reference) const = 0;
+    /// Keeps what passes need of the encoded picture: the VAE's mean latents [1, h, w, channels], not scaled, and CLIP's embedding [1, projection].
+    virtual void keep(const at::Tensor& latents, const at::Tensor& embedding) = 0;
+
     /// The hidden state in front of the first unit, [frames, h, w, in_channels] in the model's type; `latents` as Family::begin has them.
     [[nodiscard]] virtual at::Tensor input_of(const plan::Pass& pass, const at::Tensor& latents) const = 0;
     /// Pose maps [frames, height, width, 3] fp32, 0 to 255, as the pose network takes them.
@@ -55,27 +67,27 @@ class UNetFamily : public Family {
     [[nodiscard]] virtual double timestep(std::int64_t step) const = 0;
     [[nodiscard]] virtual std::vector<double> ids() const { return {}; }
 
-    /// Runs CLIP on its pixels [1, image, image, 3] fp32 and keeps the embedding, [1, projection].
-    const at::Tensor& embed_image(const at::Tensor& pixels);
-    /// The VAE's mean latents [1, h, w, channels], not scaled, of pixels [1, height, width, 3] fp32 in [-1, 1].
-    [[nodiscard]] at::Tensor encode_image(const at::Tensor& pixels) const;
-
     ClipForm form_;
     c10::Device device_;
     std::map<std::string, at::Tensor> bank_;  ///< Context::bank, of families that have one
 
   private:
     [[nodiscard]] Context context() const;
+    void bind(Unit& unit) const;
+    /// Features of the frames in some slots of a slice, whose frames `frames` names in slot order: [slots, h, w, channels].
     [[nodiscard]] at::Tensor pose_features(std::int64_t slice, const std::vector<std::int64_t>& frames, plan::FrameRange slots);
 
     const ModelFolder& folder_;
     PoseMaps maps_;
     PassLayout layout_;
+    plan::MemoryChoice choice_;
     Units units_;
+    std::unique_ptr<WeightSource> weights_;  ///< of units that are streamed
+    std::optional<WeightStream> stream_;
     at::Tensor image_embedding_;
     std::optional<UNetEmbedding> embedding_;   ///< while any unit is loaded
     std::optional<PoseNetwork> pose_network_;  ///< while the first one is
-    PoseFeatures pose_features_;
+    std::map<std::pair<std::int64_t, std::int64_t>, at::Tensor> pose_features_;  ///< that are kept, by slice and first slot
     std::optional<VaeDecoder> decoder_;
 };
 

@@ -11,13 +11,20 @@ constexpr double group_eps_out = 1e-5;
 }  // namespace
 
 void ConvIn::run(PassState& state, plan::FrameRange slots) const {
-    make_anew(state, slots, state.hidden.size(1), state.hidden.size(2), out_, [&](std::int64_t first, std::int64_t count) {
-        auto made = conv2d(state.hidden.narrow(0, first, count), conv_);
-        if (state.pose) made.add_(state.pose({first, first + count}));
+    const auto make = [conv = conv_, input = state.hidden, pose = std::move(state.pose)](plan::FrameRange some) {
+        auto made = conv2d(input.narrow(0, some.begin, some.size()), conv);
+        if (pose) made.add_(pose(some));
         return made;
-    });
+    };
     state.pose = {};
-    state.skips.push_back(state.hidden);
+    make_anew(state, slots, state.hidden.size(1), state.hidden.size(2), out_,
+              [&](std::int64_t first, std::int64_t count) { return make({first, first + count}); });
+    if (state.remakes_first_skip) {
+        state.first_skip = make;
+        state.skips.emplace_back();
+    } else {
+        state.skips.push_back(state.hidden);
+    }
 }
 
 SpatialResnet::SpatialResnet(std::string name, std::int64_t in, std::int64_t out, std::int64_t embedding, double eps, Skip skip, After after,
@@ -34,24 +41,34 @@ void SpatialResnet::bind(const Weights& source) {
     block_ = take_resnet(source / name(), in_, out_, embedding_, eps_);
 }
 
+void SpatialResnet::release() {
+    upsampled_.reset();
+    block_ = {};
+}
+
 at::Tensor SpatialResnet::input_of(const PassState& state, std::int64_t first, std::int64_t count, std::int64_t height, std::int64_t width) const {
     auto part = state.hidden.narrow(0, first, count);
-    if (upsampled_) part = conv2d(upsample_nearest(part, height, width), *upsampled_);
-    return form().pops ? at::cat({part, state.skips.back().narrow(0, first, count)}, -1) : part;
+    if (from_) part = conv2d(upsample_nearest(part, height, width), *upsampled_);
+    if (!form().pops) return part;
+    const auto& skip = state.skips.back();
+    return at::cat({part, skip.defined() ? skip.narrow(0, first, count) : state.first_skip({first, first + count})}, -1);
 }
 
 void SpatialResnet::run(PassState& state, plan::FrameRange slots) const {
     const bool pops = form().pops;
     ensure(!pops || !state.skips.empty(), "a skip is missing on the way up");
     const auto frames = state.hidden.size(0);
-    const auto& sized = pops ? state.skips.back() : state.hidden;
+    const auto& sized = pops && state.skips.back().defined() ? state.skips.back() : state.hidden;
     const auto height = sized.size(1);
     const auto width = sized.size(2);
     make_anew(state, slots, height, width, out_, [&](std::int64_t first, std::int64_t count) {
         return resnet(input_of(state, first, count, height, width), block_, state.silu_embedding);
     });
     if (slots.end < frames) return;
-    if (pops) state.skips.pop_back();
+    if (pops) {
+        if (!state.skips.back().defined()) state.first_skip = {};
+        state.skips.pop_back();
+    }
     if (form().pushes) state.skips.push_back(state.hidden);
 }
 
@@ -65,6 +82,11 @@ void Downsample::run(PassState& state, plan::FrameRange slots) const {
 void ConvOut::bind(const Weights& source) {
     norm_ = take_group_norm(source / "conv_norm_out", in_, group_eps_out);
     conv_ = take_conv(source / "conv_out", in_, out_, 3);
+}
+
+void ConvOut::release() {
+    norm_ = {};
+    conv_ = {};
 }
 
 void ConvOut::run(PassState& state, plan::FrameRange slots) const {
@@ -134,6 +156,13 @@ void SpatialAttention::bind(const Weights& source) {
     cross_.expect(source);
 }
 
+void SpatialAttention::release() {
+    norm_ = {};
+    proj_in_ = {};
+    norm1_ = {};
+    attention_ = {};
+}
+
 void SpatialAttention::set_context(const Weights& source, const Context& context) {
     cross_.set_context(source, context.tokens, attention_.out.bias);
     if (!block_.reads_bank) return;
@@ -172,10 +201,16 @@ void SpatialFeedForward::bind(const Weights& source) {
     if (block_.closes) proj_out_ = take_pointwise(source / block_.prefix / "proj_out", block_.channels, block_.channels, block_.projection);
 }
 
+void SpatialFeedForward::release() {
+    norm3_ = {};
+    feed_ = {};
+    proj_out_ = {};
+}
+
 void SpatialFeedForward::run(PassState& state, plan::FrameRange slots) const {
     for_frame_chunks(state.hidden, slots, state.chunks, [&](std::int64_t first, std::int64_t count) {
         auto z = state.hidden.narrow(0, first, count).view({-1, block_.channels});
-        add_feed_forward(z, layer_norm(z, norm3_), feed_);
+        add_feed_forward(z, layer_norm(z, norm3_), feed_, state.chunks.inner_rows(feed_.in.weight.size(0)));
     });
     if (block_.closes) close_transformer(state, slots, proj_out_, form());
 }

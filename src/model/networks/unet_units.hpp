@@ -16,9 +16,9 @@ namespace weft::model {
 /// every product has the rows that it has when all frames are done at once.
 template <class Work>
 void for_frame_chunks(const at::Tensor& image, plan::FrameRange slots, const Chunks& chunks, const Work& work) {
-    const auto step = chunks.frames(image.size(1) * image.size(2));
+    const auto step = chunks.frames(image.size(1) * image.size(2), image.size(3));
     ensure(slots.begin % step == 0 && (slots.end % step == 0 || slots.end == image.size(0)), "a unit is cut between two chunks");
-    for (auto first = slots.begin; first < slots.end; first += step) work(first, std::min(step, slots.end - first));
+    for_chunks(slots.begin, slots.end, step, image.is_meta(), work);
 }
 
 /// Makes the frames `slots` of a result that is a tensor of its own, [frames, height, width, channels]; with the last ones it becomes the hidden state.
@@ -26,7 +26,7 @@ void for_frame_chunks(const at::Tensor& image, plan::FrameRange slots, const Chu
 template <class Work>
 void make_anew(PassState& state, plan::FrameRange slots, std::int64_t height, std::int64_t width, std::int64_t channels, const Work& work) {
     const auto frames = state.hidden.size(0);
-    if (slots.begin == 0 && state.chunks.frames(height * width) >= frames) {
+    if (slots.begin == 0 && state.chunks.frames(height * width, channels) >= frames) {
         ensure(slots == all_slots(state), "a unit is cut between two chunks");
         state.hidden = work(0, frames);
         return;
@@ -59,6 +59,7 @@ class ConvIn final : public Unit {
   public:
     ConvIn(std::int64_t in, std::int64_t out) : Unit{"conv_in", forms::conv_in(in, out)}, in_{in}, out_{out} {}
     void bind(const Weights& source) override { conv_ = take_conv(source / "conv_in", in_, out_, 3); }
+    void release() override { conv_ = {}; }
     void run(PassState& state, plan::FrameRange slots) const override;
 
   private:
@@ -73,6 +74,7 @@ class SpatialResnet final : public Unit {
     SpatialResnet(std::string name, std::int64_t in, std::int64_t out, std::int64_t embedding, double eps, Skip skip, After after = After::nothing,
                   std::optional<Upsampler> from = std::nullopt);
     void bind(const Weights& source) override;
+    void release() override;
     void run(PassState& state, plan::FrameRange slots) const override;
 
   private:
@@ -89,6 +91,7 @@ class Downsample final : public Unit {
   public:
     Downsample(const std::string& block, std::int64_t channels) : Unit{block + ".downsamplers.0.conv", forms::downsample(channels)}, channels_{channels} {}
     void bind(const Weights& source) override { conv_ = take_conv(source / name(), channels_, channels_, 3, 2, 1); }
+    void release() override { conv_ = {}; }
     void run(PassState& state, plan::FrameRange slots) const override;
 
   private:
@@ -100,6 +103,7 @@ class ConvOut final : public Unit {
   public:
     ConvOut(std::int64_t in, std::int64_t out) : Unit{"conv_out", forms::conv_out(in, out)}, in_{in}, out_{out} {}
     void bind(const Weights& source) override;
+    void release() override;
     void run(PassState& state, plan::FrameRange slots) const override;
 
   private:
@@ -144,6 +148,7 @@ class SpatialAttention final : public Unit {
   public:
     explicit SpatialAttention(const SpatialBlock& block);
     void bind(const Weights& source) override;
+    void release() override;
     void set_context(const Weights& source, const Context& context) override;
     void run(PassState& state, plan::FrameRange slots) const override;
 
@@ -162,6 +167,7 @@ class SpatialFeedForward final : public Unit {
   public:
     explicit SpatialFeedForward(const SpatialBlock& block);
     void bind(const Weights& source) override;
+    void release() override;
     void run(PassState& state, plan::FrameRange slots) const override;
 
   private:

@@ -15,11 +15,10 @@ void see(const VaeProbe& probe, const std::string& name, const at::Tensor& value
     if (probe) probe(name, value);
 }
 
-/// Calls `work(first, count)` for as many frames at a time as a chunk of their pixels holds.
+/// Calls `work(first, count)` for as many frames at a time as a chunk of pixels holds.
 template <class Work>
-void for_frames(std::int64_t frames, std::int64_t pixels_a_frame, const Chunks& chunks, const Work& work) {
-    const auto step = chunks.frames(pixels_a_frame);
-    for (std::int64_t first = 0; first < frames; first += step) work(first, std::min(step, frames - first));
+void for_frames(const at::Tensor& x, std::int64_t pixels_a_frame, const Chunks& chunks, const Work& work) {
+    for_chunks(0, x.size(0), chunks.frames(pixels_a_frame), x.is_meta(), work);
 }
 
 /// x [frames, height, width, channels], some frames at a time: their results [count, height', width', channels'] in one tensor.
@@ -27,7 +26,7 @@ template <class Work>
 at::Tensor map_frames(const at::Tensor& x, std::int64_t height, std::int64_t width, std::int64_t channels, const Chunks& chunks, const Work& work) {
     if (chunks.frames(height * width) >= x.size(0)) return work(x);
     auto out = at::empty({x.size(0), height, width, channels}, x.options());
-    for_frames(x.size(0), height * width, chunks,
+    for_frames(x, height * width, chunks,
                [&](std::int64_t first, std::int64_t count) { out.narrow(0, first, count).copy_(work(x.narrow(0, first, count))); });
     return out;
 }
@@ -138,15 +137,17 @@ at::Tensor VaeDecoder::run_block(at::Tensor x, const Block& block, const Conv2d*
     const auto height = (up != nullptr ? 2 : 1) * x.size(1);
     const auto width = (up != nullptr ? 2 : 1) * x.size(2);
     if (up == nullptr && !block.spatial.shortcut)
-        for_frames(x.size(0), height * width, chunks, [&](std::int64_t first, std::int64_t count) {
+        for_frames(x, height * width, chunks, [&](std::int64_t first, std::int64_t count) {
             auto part = x.narrow(0, first, count);
             add_resnet(part, block.spatial, no_embedding);
         });
     else
         x = map_frames(x, height, width, block.spatial.conv2.weight.size(0), chunks, [&](const at::Tensor& part) {
-            return resnet(up != nullptr ? conv2d(upsample_twice(part), *up) : part, block.spatial, no_embedding);
+            if (up == nullptr) return resnet(part, block.spatial, no_embedding);
+            const auto larger = conv2d(upsample_twice(part), *up);
+            return resnet(larger, block.spatial, no_embedding);
         });
-    if (block.temporal) add_temporal_resnet(x, *block.temporal, no_embedding, block.temporal_share, chunks.pixels(x.size(0)));
+    if (block.temporal) add_temporal_resnet(x, *block.temporal, no_embedding, block.temporal_share, chunks.pixels(x.size(0), x.size(3)));
     return x;
 }
 
@@ -186,7 +187,7 @@ at::Tensor VaeDecoder::operator()(const at::Tensor& latents, const Chunks& chunk
     // The published block pairs its later resnets with its one attention: with one layer it owns an attention that never runs, a third resnet never runs
     // either.
     if (mid_.size() > 1) {
-        for_frames(x.size(0), x.size(1) * x.size(2), chunks, [&](std::int64_t first, std::int64_t count) {
+        for_frames(x, x.size(1) * x.size(2), chunks, [&](std::int64_t first, std::int64_t count) {
             auto part = x.narrow(0, first, count);
             add_vae_attention(part, attention_);
         });

@@ -1,0 +1,136 @@
+#include "model/weight_stream.hpp"
+
+#include "base/error.hpp"
+#include "base/stopwatch.hpp"
+
+#include <ATen/Parallel.h>
+#include <c10/core/DeviceGuard.h>
+#include <c10/core/Event.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+
+namespace weft::model {
+
+namespace {
+/// A point in the work of the calling thread's current stream; nothing on CPUs.
+std::shared_ptr<c10::Event> mark(c10::Device device) {
+    if (!device.is_cuda()) return nullptr;
+    auto event = std::make_shared<c10::Event>(device.type());
+    event->record(c10::impl::VirtualGuardImpl(device.type()).getStream(device));
+    return event;
+}
+
+/// The current stream goes on when that point is reached.
+void wait_for(const std::shared_ptr<void>& event, c10::Device device) {
+    if (event != nullptr) static_cast<c10::Event*>(event.get())->block(c10::impl::VirtualGuardImpl(device.type()).getStream(device));
+}
+}  // namespace
+
+WeightStream::WeightStream(Units& units, std::vector<bool> wanted, std::vector<std::int64_t> bytes, std::int64_t window, c10::Device device, Bind bind)
+    : units_{units}, wanted_{std::move(wanted)}, bytes_{std::move(bytes)}, window_{window}, device_{device}, bind_{std::move(bind)} {
+    ensure(std::ranges::find(wanted_, true) != wanted_.end(), "a stream has units to fetch");
+    next_ = running_ = behind(wanted_.size() - 1);
+    thread_ = std::thread([this] { fetch_ahead(); });
+}
+
+WeightStream::~WeightStream() {
+    {
+        const std::lock_guard lock(mutex_);
+        ends_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+}
+
+/// The next unit that runs here; behind the last one comes the first of the next pass.
+std::size_t WeightStream::behind(std::size_t unit) const {
+    do unit = (unit + 1) % wanted_.size();
+    while (!wanted_[unit]);
+    return unit;
+}
+
+bool WeightStream::may_fetch() const {
+    return failure_ == nullptr && !bound_.contains(next_) && (bound_.empty() || held_ + bytes_[next_] <= window_);
+}
+
+void WeightStream::release(std::size_t unit) {
+    units_[unit]->release();
+    bound_.erase(unit);
+    held_ -= bytes_[unit];
+}
+
+void WeightStream::need(std::size_t unit) {
+    std::unique_lock lock(mutex_);
+    if (unit != running_ && bound_.contains(running_)) {
+        released_ = mark(device_);
+        release(running_);
+    }
+    running_ = unit;
+    if (!bound_.contains(unit) && !(fetching_ && next_ == unit)) {  // another way than that of the units: what was fetched in vain goes
+        changed_.wait(lock, [this] { return !fetching_; });
+        while (!bound_.empty()) release(*bound_.begin());
+        next_ = unit;
+    }
+    changed_.notify_all();
+    if (!bound_.contains(unit)) {
+        const Stopwatch watch;
+        changed_.wait(lock, [&] { return bound_.contains(unit) || failure_ != nullptr; });
+        times_.waited_seconds += watch.seconds();
+    }
+    if (failure_ != nullptr) std::rethrow_exception(std::exchange(failure_, nullptr));
+    wait_for(fetched_, device_);
+}
+
+void WeightStream::fetch_ahead() {
+    at::init_num_threads();
+    const c10::impl::VirtualGuardImpl devices(device_.type());
+    std::optional<c10::StreamGuard> own_stream;
+    if (device_.is_cuda()) {
+        devices.setDevice(device_);
+        own_stream.emplace(devices.getStreamFromGlobalPool(device_));
+    }
+    std::unique_lock lock(mutex_);
+    while (true) {
+        changed_.wait(lock, [this] { return ends_ || may_fetch(); });
+        if (ends_) return;
+        const auto unit = next_;
+        fetching_ = true;
+        held_ += bytes_[unit];
+        const auto released = released_;
+        lock.unlock();
+        const Stopwatch watch;
+        std::exception_ptr failure;
+        try {
+            wait_for(released, device_);  // what was released is overwritten only when the pass is through with it
+            bind_(*units_[unit]);
+        } catch (...) {
+            failure = std::current_exception();
+        }
+        const auto fetched = mark(device_);
+        lock.lock();
+        fetching_ = false;
+        times_.fetch_seconds += watch.seconds();
+        if (failure != nullptr) {
+            units_[unit]->release();
+            held_ -= bytes_[unit];
+            failure_ = failure;
+        } else {
+            times_.bytes += bytes_[unit];
+            bound_.insert(unit);
+            fetched_ = fetched;
+            next_ = behind(unit);
+        }
+        changed_.notify_all();
+    }
+}
+
+StreamTimes WeightStream::times() const {
+    const std::lock_guard lock(mutex_);
+    return times_;
+}
+
+}  // namespace weft::model

@@ -1,0 +1,70 @@
+#pragma once
+#include "model/unit.hpp"
+
+#include <c10/core/Device.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <vector>
+
+namespace weft::model {
+
+/// What streaming has cost so far.
+struct StreamTimes {
+    std::int64_t bytes = 0;      ///< fetched
+    double fetch_seconds = 0;    ///< of the thread that fetches
+    double waited_seconds = 0;   ///< by the pass, for weights that were not there yet
+};
+
+/// The weights of the denoiser's units come and go while passes run: a thread of its own binds the units ahead of the one that runs, in running order, as far as
+/// they fit into a window, and the unit that has run is released. Where weights lie changes no bit.
+class WeightStream {
+  public:
+    /// Binds a unit's weights; called by the stream's thread.
+    using Bind = std::function<void(Unit& unit)>;
+
+    /// `wanted`: units that run here; `bytes`: of the weights of each unit. At least the unit that runs and the one behind it must fit into `window`.
+    WeightStream(Units& units, std::vector<bool> wanted, std::vector<std::int64_t> bytes, std::int64_t window, c10::Device device, Bind bind);
+    ~WeightStream();
+    WeightStream(const WeightStream&) = delete;
+    WeightStream& operator=(const WeightStream&) = delete;
+
+    /// Waits until a unit is bound; it stays so until another one is asked for. Throws what binding threw.
+    void need(std::size_t unit);
+
+    [[nodiscard]] StreamTimes times() const;
+
+  private:
+    void fetch_ahead();
+    [[nodiscard]] std::size_t behind(std::size_t unit) const;
+    [[nodiscard]] bool may_fetch() const;
+    void release(std::size_t unit);
+
+    Units& units_;
+    std::vector<bool> wanted_;
+    std::vector<std::int64_t> bytes_;
+    std::int64_t window_;
+    c10::Device device_;
+    Bind bind_;
+
+    mutable std::mutex mutex_;
+    std::condition_variable changed_;
+    std::set<std::size_t> bound_;
+    std::size_t running_ = 0;       ///< the unit that was asked for last
+    std::size_t next_ = 0;          ///< to be fetched
+    bool fetching_ = false;
+    std::int64_t held_ = 0;         ///< bytes of the bound units and of the one that is being fetched
+    bool ends_ = false;
+    std::exception_ptr failure_;
+    StreamTimes times_;
+    std::shared_ptr<void> released_;  ///< on GPUs: an event behind the last use of what was released
+    std::shared_ptr<void> fetched_;   ///< on GPUs: an event behind the last fetch
+    std::thread thread_;
+};
+
+}  // namespace weft::model

@@ -1,0 +1,14 @@
+#pragma once
+#include <cstdint>
+
+namespace weft::plan {
+
+/// What a rank does to need less memory, each without changing a bit.
+struct MemoryChoice {
+    bool keep_pose_features = false;   ///< from step to step; else they are made again for each pass
+    bool remake_first_skip = false;    ///< the first convolution's result is made again at its only use, instead of waiting there
+    std::int64_t stream_window = 0;    ///< weights lie in the page cache and come unit by unit, so many bytes of them at a time; 0: all of them stay
+    [[nodiscard]] bool operator==(const MemoryChoice&) const = default;
+};
+
+}  // namespace weft::plan
