@@ -32,11 +32,12 @@ int run(const Arguments& arguments) {
     check_settings(settings, mistakes);
     if (arguments.ranks < 1 || arguments.ranks > most_ranks)
         mistakes.add("--ranks", cat(arguments.ranks), cat("must be from 1 to ", most_ranks), arguments.ranks < 1 ? "try 1" : cat("try ", most_ranks));
-    if (!arguments.memory.empty()) mistakes.add("--memory", arguments.memory, "is not offered by this build", "leave it out");
+    const auto memory = arguments.memory.empty() ? std::nullopt : parse_bytes(arguments.memory);
+    if (!arguments.memory.empty() && !memory) mistakes.add("--memory", arguments.memory, "must be a number of bytes with a unit", "for example 24GiB");
     const auto links = links_from(arguments.links, arguments.ranks, mistakes);
     mistakes.throw_if_any("weft plan cannot go on:");
     std::cout << pipeline::preview(
-        {.settings = settings, .num_ranks = arguments.ranks, .links = told(arguments.links) ? std::optional(links) : std::nullopt, .costs = arguments.costs});
+        {.settings = settings, .num_ranks = arguments.ranks, .links = told(arguments.links) ? std::optional(links) : std::nullopt, .memory = memory, .costs = arguments.costs});
     return 0;
 }
 

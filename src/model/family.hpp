@@ -27,7 +27,10 @@ class Family {
     /// weights.
     virtual void encode(const at::Tensor& reference) = 0;
 
-    /// Some latent frames before the first step, [frames, channels, h, w] fp32 on the device. Depends on seed and sizes alone.
+    /// Where the networks compute.
+    [[nodiscard]] virtual c10::Device device() const = 0;
+
+    /// Some latent frames before the first step, [frames, channels, h, w] fp32 on the CPU. Depends on seed and sizes alone.
     [[nodiscard]] virtual at::Tensor initial_latents(const std::vector<std::int64_t>& frames) = 0;
 
     /// Makes the units with true ready (by index; one entry a unit), and what every rank needs that runs any of them. The picture must be encoded.
@@ -48,14 +51,15 @@ class Family {
     /// State for a part of a pass that begins behind the first unit: all but the tensors, which come from where the part before it ran.
     [[nodiscard]] virtual PassState resume(const plan::Pass& pass) = 0;
 
-    /// State in front of the first unit, which must be loaded. `latents` [frames of the slice, channels, h, w] fp32, in slot order.
+    /// State in front of the first unit, which must be loaded. `latents` [frames of the slice, channels, h, w] fp32, in slot order, on the device or
+    /// on the CPU.
     [[nodiscard]] virtual PassState begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) = 0;
 
     /// Prediction behind the last unit, [frames of the slice, channels, h, w] in the network's type: the form in which it travels between ranks.
     [[nodiscard]] virtual at::Tensor finish(PassState& state) = 0;
     [[nodiscard]] virtual c10::ScalarType prediction_type() const = 0;
 
-    /// Guided prediction to next latents; elementwise, all fp32 [n, channels, h, w].
+    /// Guided prediction to next latents; elementwise, all fp32 [n, channels, h, w], where they lie.
     [[nodiscard]] virtual at::Tensor step(const at::Tensor& latents, const at::Tensor& prediction, std::int64_t step) const = 0;
 
     virtual void load_decoder() = 0;

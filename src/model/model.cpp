@@ -2,8 +2,6 @@
 
 #include "model/rehearse.hpp"
 
-#include <algorithm>
-
 namespace weft::model {
 
 PassLayout Model::pass_layout(const Settings& settings, std::int64_t num_slots, const ComputeDevice& device) const {
@@ -17,9 +15,10 @@ plan::ModelShape Model::shape(const Settings& settings, std::int64_t num_slots, 
     const auto device = rehearsal_device(kind);
     const auto dtype = resolve_dtype(settings.model.dtype, device, "model.dtype");
     const auto rate = flops_per_second > 0 ? flops_per_second : assumed_flops_per_second(kind, dtype);
-    plan::ModelShape shape{.latent_channels = sizes().latent_channels,
+    plan::ModelShape shape{.latent_channels = latent_channels(),
                            .prediction_bytes = static_cast<std::int64_t>(c10::elementSize(dtype)),
-                           .pass = pass_layout(settings, num_slots, kind, dtype, rate).shape};
+                           .pass = pass_layout(settings, num_slots, kind, dtype, rate).shape,
+                           .on_gpu = kind == c10::kCUDA};
     plan::Plan clip;  // of one slice
     clip.num_frames = clip.num_latents = num_slots;
     clip.slices.resize(1);
@@ -38,12 +37,6 @@ plan::ModelShape Model::shape(const Settings& settings, std::int64_t num_slots, 
 double assumed_flops_per_second(c10::DeviceType kind, c10::ScalarType dtype) {
     if (kind != c10::kCUDA) return 50e9;
     return dtype == c10::kFloat ? 50e12 : 400e12;
-}
-
-std::int64_t other_weight_bytes(const ModelSizes& sizes, const Settings& settings, const ComputeDevice& device) {
-    const auto width = static_cast<std::int64_t>(c10::elementSize(resolve_dtype(settings.model.dtype, device, "model.dtype")));
-    const auto decode_width = static_cast<std::int64_t>(c10::elementSize(resolve_dtype(settings.decode.dtype, device, "decode.dtype")));
-    return std::max(sizes.encode_elements * width, sizes.decode_elements * decode_width);
 }
 
 }  // namespace weft::model

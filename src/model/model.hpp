@@ -10,21 +10,12 @@
 
 namespace weft::model {
 
-/// What follows from the config files alone.
-struct ModelSizes {
-    std::int64_t latent_channels = 4;
-    /// Elements of the weights that each phase needs at once.
-    std::int64_t encode_elements = 0;
-    std::int64_t denoise_elements = 0;
-    std::int64_t decode_elements = 0;
-};
-
-/// The files of a model of some family, opened and checked; no weights are loaded yet. Where only its configs were asked for, sizes and layouts are known.
+/// The files of a model of some family, opened and checked; no weights are loaded yet. Where only its configs were asked for, shapes are known.
 class Model {
   public:
     virtual ~Model() = default;
 
-    [[nodiscard]] virtual ModelSizes sizes() const = 0;
+    [[nodiscard]] virtual std::int64_t latent_channels() const = 0;
 
     /// File name -> hash of content. Reads every page of the files.
     [[nodiscard]] virtual std::map<std::string, std::string> digests() const = 0;
@@ -48,9 +39,6 @@ class Model {
 /// FLOP/s at which plans weigh a pass before anything is measured. Assumptions: a GPU 400e12 in fp16 and bf16, 50e12 in fp32 (TF32 is off); a CPU with one
 /// thread 50e9 in any type. Only the balance between units matters to a plan, so a rate that is wrong everywhere alike changes predicted seconds alone.
 [[nodiscard]] double assumed_flops_per_second(c10::DeviceType kind, c10::ScalarType dtype);
-
-/// Bytes of the weights that encoding or decoding needs at once, whichever is more, in the types that the settings give on `device`.
-[[nodiscard]] std::int64_t other_weight_bytes(const ModelSizes& sizes, const Settings& settings, const ComputeDevice& device);
 
 [[nodiscard]] inline Chunks chunks_for(const ComputeDevice& device) {
     return chunks_for(device.kind());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 namespace weft::model {
 
@@ -15,8 +16,12 @@ at::Tensor cover_bilinear(const at::Tensor& picture, std::int64_t height, std::i
         h = static_cast<std::int64_t>(std::ceil(static_cast<double>(width) * ratio));
     auto x = picture;
     if (h != picture.size(0) || w != picture.size(1)) {
-        const auto image = picture.permute({2, 0, 1}).unsqueeze(0).to(c10::kFloat).contiguous();
-        x = at::upsample_bilinear2d(image, {h, w}, /*align_corners=*/false).round_().clamp_(0, 255).to(c10::kByte)[0].permute({1, 2, 0});
+        std::vector<at::Tensor> channels;  // one after the other: photographs are large
+        for (std::int64_t channel = 0; channel < 3; ++channel) {
+            const auto image = picture.select(2, channel).to(c10::kFloat).view({1, 1, picture.size(0), picture.size(1)});
+            channels.push_back(at::upsample_bilinear2d(image, {h, w}, /*align_corners=*/false).round_().clamp_(0, 255).to(c10::kByte)[0][0]);
+        }
+        x = at::stack(channels, -1);
     }
     // nearbyint rounds half to even, as Python's round does.
     const auto top = static_cast<std::int64_t>(std::nearbyint(static_cast<double>(h - height) / 2.0));

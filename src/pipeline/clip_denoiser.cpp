@@ -85,7 +85,7 @@ ClipDenoiser::ClipDenoiser(model::Family& family, const plan::Plan& plan, int ra
 
 void ClipDenoiser::make_slots() {
     const OwnedBy owner(Owner::slots);
-    const auto options = at::TensorOptions{}.dtype(family_.prediction_type()).device(latents_.device());
+    const auto options = at::TensorOptions{}.dtype(family_.prediction_type()).device(family_.device());
     for (const auto& route : plan_.deal.routes()) {
         auto& way = ways_.emplace_back();
         way.rooms = plan::rooms_of(plan_.shape, route);
@@ -190,7 +190,7 @@ void ClipDenoiser::compute(const plan::Task& task) {
         finish(pass, state);
     else
         leave(task, leg, state);
-    if (latents_.is_cuda()) {  // once a task, so that the stall watch and the events know when it has really ended; the queue is short again soon
+    if (family_.device().is_cuda()) {  // once a task, so that the stall watch and the events know when it has really ended; the queue is short again soon
         pulse_.working(cat(what, ", on the GPU"), gpu_seconds_);
         const Stopwatch watch;
         cuda::synchronize();
@@ -202,6 +202,7 @@ void ClipDenoiser::finish(const plan::Pass& pass, model::PassState& state) {
     auto frames = plan_.slices.at(static_cast<std::size_t>(pass.slice)).frames;
     auto rows = family_.finish(state);
     state = {};
+    rows = rows.to(latents_.device());
     if (!std::ranges::is_sorted(frames)) {  // a private anchor, whose slot comes first and its number last; a slice around the end of a ring
         std::vector<std::int64_t> order(frames.size());
         std::iota(order.begin(), order.end(), 0);
@@ -350,8 +351,8 @@ comm::Buffer ClipDenoiser::room(const plan::Message& message) {
 void ClipDenoiser::take(const plan::Message& message, const comm::Buffer& buffer) {
     const OwnedBy owner(Owner::latents);
     if (plan::between_legs(message.cargo)) {
-        if (latents_.is_cuda() && !by_device(message))
-            way_of(message.pass).slots.at(message.room).at(static_cast<std::size_t>(message.slot)).copy_(from_host(buffer, latents_.device()));
+        auto& slot = way_of(message.pass).slots.at(message.room).at(static_cast<std::size_t>(message.slot));
+        if (slot.is_cuda() && !by_device(message)) slot.copy_(from_host(buffer, slot.device()));
         return;  // elsewhere it was received where it belongs
     }
     auto rows = tensor_in(buffer, latents_.device());

@@ -20,7 +20,8 @@ enum class Travel { host, device };
 /// routes that come by; units are run by a model family.
 class ClipDenoiser final : public Denoiser {
   public:
-    /// `latents` [kept frames, channels, h, w] fp32 on the device, in the order of plan.kept(rank), with the steps before the program's first complete.
+    /// `latents` [kept frames, channels, h, w] fp32, in the order of plan.kept(rank), with the steps before the program's first complete: in the host's memory,
+    /// so that the device's does not depend on the clip's length; on the device where they travel from there. Blending is done where they lie.
     /// `guidance`: of the first and the last frame, linear between. `pulse` hears of each piece, `trace` of its time. Slots are made at once and held.
     ClipDenoiser(model::Family& family, const plan::Plan& plan, int rank, at::Tensor latents, std::array<double, 2> guidance, comm::Pulse& pulse, Trace& trace,
                  Travel travel = Travel::host);

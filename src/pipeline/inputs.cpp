@@ -70,6 +70,11 @@ void check_inputs(const Settings& settings, Mistakes& mistakes) {
         });
 }
 
+std::int64_t count_pixels(const Settings& settings) {
+    const auto picture = io::read_picture(settings.input_path(settings.input.image));
+    return std::int64_t{picture.width} * picture.height;
+}
+
 std::int64_t count_poses(const Settings& settings) {
     io::VideoReader reader(settings.input_path(settings.input.pose));
     std::int64_t frames = 0;

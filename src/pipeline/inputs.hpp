@@ -24,6 +24,9 @@ struct Inputs {
 /// Checks what can be checked without decoding everything: files are there, the picture is one, the first pose frame is drawn. Adds to `mistakes`.
 void check_inputs(const Settings& settings, Mistakes& mistakes);
 
+/// Pixels of the reference picture.
+[[nodiscard]] std::int64_t count_pixels(const Settings& settings);
+
 /// Pose frames after stride and limit, counted by decoding, since containers may be wrong. Refuses (exit code 2) a clip without frames.
 [[nodiscard]] std::int64_t count_poses(const Settings& settings);
 

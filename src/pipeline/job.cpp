@@ -14,6 +14,7 @@
 #include "pipeline/clip_denoiser.hpp"
 #include "pipeline/decode.hpp"
 #include "pipeline/film.hpp"
+#include "pipeline/fit.hpp"
 #include "pipeline/inputs.hpp"
 #include "pipeline/interpreter.hpp"
 #include "pipeline/kinds.hpp"
@@ -88,7 +89,12 @@ struct Job::State {
     void open_device_transfers();
     [[nodiscard]] plan::PassShape weighed(const plan::PassShape& shape) const;
     void make_plan();
-    void check_budget() const;
+    struct Budget {
+        std::int64_t bytes = 0;
+        std::string name;
+    } budget;
+    [[nodiscard]] Budget agree_on_budget();
+    [[nodiscard]] FitRequest fit_request(std::int64_t num_poses) const;
     void place();
     void open_run_file(const Numerics& numerics);
     void share_costs();
@@ -157,11 +163,6 @@ at::Tensor picture_tensor(const io::Picture& picture) {
     return made;
 }
 
-/// "16 GiB" of "memory.budget" in bytes, where one is set.
-std::optional<std::int64_t> budget_of(const Settings& settings) {
-    return settings.memory.budget == "auto" ? std::nullopt : parse_bytes(settings.memory.budget);
-}
-
 }  // namespace
 
 Job::Job(const Settings& settings, JobOptions options, comm::Transport& transport, Events& events)
@@ -171,6 +172,7 @@ Job::Job(const Settings& settings, JobOptions options, comm::Transport& transpor
     comm::together(transport, [&] { s.open_all(); });
     s.open_device_transfers();
     s.share_costs();
+    s.budget = s.agree_on_budget();
     comm::together(transport, [&] {
         s.make_plan();
         s.weights = s.model->digests();
@@ -226,17 +228,27 @@ plan::PassShape Job::State::weighed(const plan::PassShape& shape) const {
     }
 }
 
+FitRequest Job::State::fit_request(std::int64_t num_poses) const {
+    return {.model = *model,
+            .settings = settings,
+            .num_poses = num_poses,
+            .picture_pixels = count_pixels(settings),
+            .num_ranks = transport.who().size,
+            .links = links_of(transport.everyone(), travel),
+            .kind = device.kind(),
+            .weigh = [this](plan::PassShape shape) { return measured.empty() ? std::move(shape) : weighed(shape); },
+            .budget = budget.bytes};
+}
+
 void Job::State::make_plan() {
     begin("read");
     const auto num_ranks = transport.who().size;
-    const auto dtype = resolve_dtype(settings.model.dtype, device, "model.dtype");
+    Fit fitted;
     const auto plan_for = [&](std::int64_t num_poses) {
-        auto shape = model->pass_layout(settings, plan::slots_of(settings, num_poses), device).shape;
-        if (!measured.empty()) shape = weighed(shape);
-        const plan::ModelShape model_shape{.latent_channels = model->sizes().latent_channels,
-                                           .prediction_bytes = static_cast<std::int64_t>(c10::elementSize(dtype)),
-                                           .pass = std::move(shape)};
-        return plan::make_plan(settings, num_poses, model_shape, num_ranks, links_of(transport.everyone(), travel));
+        const auto request = fit_request(num_poses);
+        fitted = fit(request);
+        if (!fitted.fits) throw does_not_fit(request, fitted, budget.name);
+        return fitted.plan;
     };
     if (num_ranks == 1) {
         inputs = read_inputs(settings, [](std::int64_t) { return true; });
@@ -259,7 +271,11 @@ void Job::State::make_plan() {
                          {"units", static_cast<std::int64_t>(plan.shape.units.size())},
                          {"pieces", plan.shape.num_pieces()},
                          {"load_bound", plan.deal.load_bound(plan.shape)}});
-    check_budget();
+    const auto memory = plan::rank_memory(plan, rank());
+    log::info(cat("memory    ", human_bytes(fitted.fullest.bytes), " predicted on ", num_ranks > 1 ? cat("rank ", fitted.fullest.rank, ", ") : "", "to ", fitted.fullest.phase,
+                  ", of ", human_bytes(budget.bytes), "; ", choice_text(plan), fitted.slow_down > 1.0005 ? cat(", ", fixed(100 * (fitted.slow_down - 1), 1), " % slower") : ""));
+    for (const auto* one : {&memory.encode, &memory.denoise, &memory.decode})
+        events.emit("predicted", {{"phase", one->name}, {"tensor_bytes", one->held.tensors}, {"bytes", one->total}});
 }
 
 /// Which host, device and cores each rank really has; the compute thread of a rank with one CPU thread is held to a core of its own.
@@ -301,14 +317,21 @@ void Job::State::begin(const std::string& name) {
             events.emit("memory", {{"phase", ended.name}, {"owner", std::string(owner_name(static_cast<Owner>(i)))}, {"peak_bytes", ended.owner_peak[i]}});
 }
 
-void Job::State::check_budget() const {
-    const auto budget = budget_of(settings);
-    if (!budget) return;
-    const auto others = model::other_weight_bytes(model->sizes(), settings, device) + 2 * plan.latent_bytes();
-    const auto needed = std::max(others, plan::needed_bytes(plan, rank()));
-    if (needed > *budget)
-        throw Error(ExitCode::does_not_fit, cat("memory.budget = ", in_quotes(settings.memory.budget), ": weights, slots and latents alone need ",
-                                                human_bytes(needed), "; raise the budget to more than that"));
+/// Bytes that each rank may hold, the same for all, and what they are called. "auto": what is free now on the device, shared by the ranks on it, less a
+/// reserve for others; of the rank that has least.
+Job::State::Budget Job::State::agree_on_budget() {
+    constexpr double reserve = 0.05;
+    const auto& who = transport.who();
+    if (settings.memory.budget != "auto") return {parse_bytes(settings.memory.budget).value(), cat("memory.budget = ", in_quotes(settings.memory.budget))};
+    const int sharing = device.is_cuda() ? (who.node_size + cuda::device_count() - 1) / cuda::device_count() : who.node_size;
+    auto least = static_cast<std::int64_t>((1 - reserve) * static_cast<double>(device.free_bytes) / sharing);
+    if (who.size > 1) {
+        for (const auto& other : transport.gather(cat(least)))
+            if (!other.empty()) least = std::min<std::int64_t>(least, std::stoll(other));
+        least = std::stoll(transport.broadcast(cat(least)));
+    }
+    return {least, cat("memory.budget = \"auto\" (", human_bytes(least), ": what is free now", sharing > 1 ? cat(", shared by ", sharing, " ranks,") : "",
+                       " less 5 %)")};
 }
 
 void Job::State::open_run_file(const Numerics& numerics) {
@@ -395,15 +418,14 @@ comm::Buffer part_of(const std::vector<float>& all, const plan::FrameRanges& fra
 /// The latents that this rank's passes read, where the job starts: from the run file, by way of the writer, or fresh noise.
 at::Tensor Job::State::kept_latents() {
     const auto kept = plan.kept(rank());
-    if (!start.has_latents) {
-        return family->initial_latents(plan::frames_in(kept));
-    }
+    const auto place = travel == Travel::device ? device.torch : c10::Device(c10::kCPU);
+    if (!start.has_latents) return family->initial_latents(plan::frames_in(kept)).to(place);
     if (kept.empty() && !writes()) return family->initial_latents({});
-    auto room = room_for({plan::count(kept), plan.latent_channels, plan.latent_height, plan.latent_width}, c10::kFloat, device.torch);
+    auto room = room_for({plan::count(kept), plan.latent_channels, plan.latent_height, plan.latent_width}, c10::kFloat, place);
     transport.pulse().waiting("the saved latents");
     if (!writes()) {
         transport.receive(plan::writer, tag(Kind::resumed, 0), room, "the saved latents").wait();
-        return from_host(room, device.torch);
+        return from_host(room, place);
     }
     for (int other = 0; other < plan.num_ranks(); ++other) {
         const auto theirs = plan.kept(other);
@@ -415,7 +437,7 @@ at::Tensor Job::State::kept_latents() {
             transport.send(other, tag(Kind::resumed, 0), std::move(part), "the saved latents").wait();
     }
     saved.reset();
-    return from_host(room, device.torch);
+    return from_host(room, place);
 }
 
 /// At the writer: the latents after the last step.
@@ -444,7 +466,7 @@ HostLatents Job::State::denoise() {
     for (const auto& range : pieces)
         for (auto piece = range.begin; piece < range.end; ++piece)
             wanted.at(static_cast<std::size_t>(plan.shape.pieces[static_cast<std::size_t>(piece)].unit)) = true;
-    family->load_denoiser(wanted);
+    family->load_denoiser(wanted, plan.memory);
     ClipDenoiser denoiser(*family, plan, rank(), std::move(latents), settings.sampling.guidance, transport.pulse(), trace, travel);
     const auto& program = programs.at(static_cast<std::size_t>(rank()));
     if (traced) trace.begin(transport);

@@ -4,6 +4,7 @@
 #include "base/text.hpp"
 #include "device/cuda.hpp"
 #include "model/open_model.hpp"
+#include "pipeline/fit.hpp"
 #include "pipeline/inputs.hpp"
 #include "pipeline/unit_times.hpp"
 #include "plan/plan.hpp"
@@ -17,38 +18,71 @@ Dtype network_dtype(const Settings& settings) {
     const bool has_gpu = settings.device.kind == DeviceKind::cuda || (settings.device.kind == DeviceKind::automatic && cuda::device_count() > 0);
     return has_gpu ? Dtype::fp16 : Dtype::fp32;
 }
+
+std::string memory_text(const plan::Plan& plan) {
+    const auto& phase_text = [](const plan::PhaseMemory& phase) { return cat(phase.name, " ", phase.total > 0 ? human_bytes(phase.total) : "nothing"); };
+    std::string text;
+    std::string before;
+    for (int rank = 0; rank < plan.num_ranks(); ++rank) {
+        const auto memory = plan::rank_memory(plan, rank);
+        auto line = cat(phase_text(memory.encode), ", ", phase_text(memory.denoise), ", ", phase_text(memory.decode));
+        if (memory.denoise.total > 0)
+            line += cat("; denoising: weights ", human_bytes(memory.weights), ", pass ", human_bytes(memory.activations.all), ", slots ", human_bytes(memory.slots),
+                        ", latents ", human_bytes(memory.latents), ", of the encoders ", human_bytes(memory.conditioning));
+        if (line == before) continue;  // as of the rank before
+        text += cat(plan.num_ranks() > 1 ? cat("memory ", rank, std::string(rank < 10 ? 2 : 1, ' ')) : "memory    ", line, "\n");
+        before = std::move(line);
+    }
+    const auto table = plan::device_table(plan.on_gpu);
+    text += cat("choices   ", choice_text(plan), "; passes take ", fixed(plan::slow_down(plan), 3), " of their time without (modelled)\n");
+    if (table.unmeasured > 0)
+        text += cat("assumed   what GPUs take beside tensors: ", human_bytes(table.base_bytes), " for context and libraries, ", fixed(100 * table.slack, 0),
+                    " % slack, convolutions' workspace. Not measured yet: ", fixed(100 * table.unmeasured, 0), " % are added to each figure of a phase\n");
+    return text;
+}
+
 }  // namespace
 
 std::string preview(const PreviewRequest& request) {
-    const auto& settings = request.settings;
+    auto settings = request.settings;
     Mistakes mistakes;
     const auto model = model::open_model(settings, mistakes, model::Need::configs);
     mistakes.throw_if_any("weft plan cannot go on:");
-    const auto sizes = model->sizes();
     const auto poses = count_poses(settings);
     const auto dtype = network_dtype(settings);
     const bool on_gpu = dtype == Dtype::fp16 || settings.device.kind == DeviceKind::cuda;
-    const auto type = dtype == Dtype::fp32 ? c10::kFloat : dtype == Dtype::fp16 ? c10::kHalf : c10::kBFloat16;
-    const auto kind = on_gpu ? c10::kCUDA : c10::kCPU;
-    auto shape = model->pass_layout(settings, plan::slots_of(settings, poses), kind, type, model::assumed_flops_per_second(kind, type)).shape;
+    settings.model.dtype = dtype;
     std::string costs = "modelled: FLOPs at the rates that src/model/model.hpp assumes; measure them with weft bench units and give the file by --costs";
+    UnitTimes times;
     if (!request.costs.empty()) {
         const auto text = read_unit_times(request.costs);
         if (text.empty()) refuse(cat("--costs ", request.costs.string(), ": there is no such file, or it is empty"));
-        shape = with_unit_times(std::move(shape), parse_unit_times(text));
+        times = parse_unit_times(text);
         costs = cat("measured: ", request.costs.string());
     }
-    const plan::ModelShape model_shape{.latent_channels = sizes.latent_channels, .prediction_bytes = dtype == Dtype::fp32 ? 4 : 2, .pass = std::move(shape)};
     const plan::Links usual{.local_bytes_s = on_gpu ? plan::nccl_bytes_s : plan::Links{}.local_bytes_s};
-    const auto plan = plan::make_plan(settings, poses, model_shape, request.num_ranks, request.links.value_or(usual));
-    std::string text = plan::describe(plan);
+    FitRequest wanted{.model = *model,
+                      .settings = settings,
+                      .num_poses = poses,
+                      .picture_pixels = count_pixels(settings),
+                      .num_ranks = request.num_ranks,
+                      .links = request.links.value_or(usual),
+                      .kind = on_gpu ? c10::kCUDA : c10::kCPU,
+                      .weigh = {},
+                      .budget = request.memory};
+    if (!times.empty()) wanted.weigh = [&times](plan::PassShape shape) { return with_unit_times(std::move(shape), times); };
+    auto budget_name = request.memory ? cat("--memory ", human_bytes(*request.memory)) : "";
+    if (!request.memory && settings.memory.budget != "auto") {
+        wanted.budget = parse_bytes(settings.memory.budget);
+        budget_name = cat("memory.budget = ", in_quotes(settings.memory.budget));
+    }
+    const auto fitted = fit(wanted);
+    if (!fitted.fits) throw does_not_fit(wanted, fitted, budget_name);
+    auto text = plan::describe(fitted.plan);
     text += cat("costs     ", costs, "\n");
-    text += cat("types     network ", name_of(dtype), settings.model.dtype == Dtype::automatic ? " (what \"auto\" means here)" : "", ", latents fp32\n");
-    const auto weights = [&](const char* phase, std::int64_t elements) {
-        return cat(" ", phase, " ", human_bytes(2 * elements), " (fp16) or ", human_bytes(4 * elements), " (fp32)");
-    };
-    text += cat("weights  ", weights("encode", sizes.encode_elements), ",", weights("denoise", sizes.denoise_elements), ",",
-                weights("decode", sizes.decode_elements), "\n");
+    text += cat("types     network ", name_of(dtype), request.settings.model.dtype == Dtype::automatic ? " (what \"auto\" means here)" : "", ", latents fp32\n");
+    text += memory_text(fitted.plan);
+    if (wanted.budget) text += cat("largest   ", join(largest_that_fit(wanted), "; "), ": each alone, of what fits into ", human_bytes(*wanted.budget), "\n");
     return text;
 }
 

@@ -70,6 +70,7 @@ class Sleeper final : public model::Unit {
     Sleeper(const plan::UnitShape& unit, std::int64_t index, const model::PassLayout& layout, const Leavings& leavings, double time_scale, Deadline& deadline)
         : Unit{unit.name, {}}, index_{index}, layout_{layout}, leavings_{leavings}, time_scale_{time_scale}, deadline_{deadline} {}
     void bind(const model::Weights& /*source*/) override {}
+    void release() override {}
     void run(model::PassState& state, plan::FrameRange slots) const override {
         const auto& pieces = layout_.shape.pieces;
         std::size_t piece = 0;
@@ -112,6 +113,7 @@ class StandIn final : public model::Family {
             units_.push_back(std::make_unique<Sleeper>(plan.shape.units[unit], static_cast<std::int64_t>(unit), layout_, leavings_, scale.time, deadline_));
     }
 
+    c10::Device device() const override { return c10::kCPU; }
     void encode(const at::Tensor& /*reference*/) override {}
     at::Tensor initial_latents(const std::vector<std::int64_t>& frames) override {
         return at::zeros({static_cast<std::int64_t>(frames.size()), sizes_[0], sizes_[1], sizes_[2]}, at::TensorOptions{}.dtype(c10::kFloat));

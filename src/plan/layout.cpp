@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "plan/memory.hpp"
 #include "plan/simulate.hpp"
 
 #include <algorithm>
@@ -38,8 +39,14 @@ void bound(Candidate& candidate, const Plan& plan) {
     auto tried = plan;
     take_deal(tried, candidate.deal);
     for (const auto& [link, bytes] : link_bytes(tried)) candidate.moved += bytes.sum();
-    for (int rank = 0; rank < tried.num_ranks(); ++rank) candidate.held = std::max(candidate.held, needed_bytes(tried, rank));
     candidate.seconds = bound_seconds(tried);
+}
+
+/// By the rank that holds most.
+void weigh_memory(Candidate& candidate, const Plan& plan) {
+    auto tried = plan;
+    take_deal(tried, candidate.deal);
+    candidate.held = fullest(tried).bytes;
 }
 
 /// The best order by a few steps.
@@ -97,6 +104,8 @@ class Chooser {
     /// The fastest; of those as fast, the one that moves least, and of those the first. `budget`: bytes that a rank may hold.
     [[nodiscard]] Candidate best(std::optional<std::int64_t> budget) {
         for (auto& candidate : candidates_) bound(candidate, plan_);
+        for (auto& candidate : candidates_)
+            if (budget) weigh_memory(candidate, plan_);
         if (budget && std::any_of(candidates_.begin(), candidates_.end(), [&](const auto& candidate) { return candidate.held <= *budget; }))
             dropped_ = std::erase_if(candidates_, [&](const auto& candidate) { return candidate.held > *budget; });
         else if (budget)  // the job will be refused; by as little as can be
@@ -108,6 +117,7 @@ class Chooser {
         for (const auto& candidate : candidates_)
             if (candidate.known != Known::bound && candidate.seconds <= fastest->seconds * as_fast && candidate.moved < chosen.moved) chosen = candidate;
         chosen.layout.reason = reason(chosen);
+        chosen.layout.passed_over = dropped_;
         return chosen;
     }
 
@@ -169,9 +179,8 @@ std::string layout_name(const Layout& layout) {
     return "whole passes";
 }
 
-void lay_out(Plan& plan, const Settings& settings, int num_ranks) {
+void lay_out(Plan& plan, const Settings& settings, int num_ranks, std::optional<std::int64_t> budget) {
     const auto& wish = settings.layout;
-    const auto budget = settings.memory.budget == "auto" ? std::nullopt : parse_bytes(settings.memory.budget);
     Chooser chooser(plan, num_ranks);
     const auto wished_stages = static_cast<int>(wish.stages);
     if (wish.kind == LayoutKind::stages && wished_stages > num_ranks)

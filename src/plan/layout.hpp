@@ -4,8 +4,8 @@
 namespace weft::plan {
 
 /// Gives the plan, whose slices, shape and links are there, a layout, a deal, owners and an order of legs, as `layout` of the settings asks.
-/// Refuses (exit code 2) what ranks or pieces do not allow; "auto" passes over layouts of which a rank holds more than `memory.budget`, where one is set.
-void lay_out(Plan& plan, const Settings& settings, int num_ranks);
+/// Refuses (exit code 2) what ranks or pieces do not allow; `budget` as make_plan has it.
+void lay_out(Plan& plan, const Settings& settings, int num_ranks, std::optional<std::int64_t> budget);
 
 /// "cut passes", "2 groups of 3 stages, folded"
 [[nodiscard]] std::string layout_name(const Layout& layout);

@@ -4,6 +4,8 @@
 #include "plan/index.hpp"
 #include "plan/rooms.hpp"
 
+#include <algorithm>
+#include <map>
 #include <memory>
 #include <set>
 #include <utility>
@@ -114,32 +116,154 @@ HeldBytes leg_bytes(const PassShape& shape, const Route& route, std::size_t leg,
     return tensors.peak();
 }
 
-PhaseBytes denoise_bytes(const Plan& plan, int rank) {
-    PhaseBytes bytes;
+DeviceTable device_table(bool on_gpu) {
+    if (on_gpu) return {.base_bytes = 634'000'000, .slack = 0.02, .unmeasured = 0.1, .stream_bytes_s = 25e9};
+    return {.base_bytes = 0, .slack = 0, .unmeasured = 0, .stream_bytes_s = 1e9};
+}
+
+const PhaseMemory& RankMemory::fullest() const {
+    const auto* most = &encode;
+    for (const auto* phase : {&denoise, &decode})
+        if (phase->total > most->total) most = phase;
+    return *most;
+}
+
+namespace {
+
+std::int64_t with_table(const HeldBytes& held, bool on_gpu) {
+    if (held.all == 0) return 0;
+    const auto table = device_table(on_gpu);
+    const auto bytes = static_cast<double>(held.all) * (1 + table.slack) + static_cast<double>(table.base_bytes);
+    return static_cast<std::int64_t>(bytes * (1 + table.unmeasured));
+}
+
+/// Noise for the latents is drawn in the host's memory: for a whole slice or clip, and once more in the order in which it is kept.
+std::int64_t noise_bytes(const Plan& plan) {
+    const auto drawn = plan.hidden_frames > 0 ? plan.shape.num_slots : plan.num_latents;
+    return 2 * drawn * plan.frame_elements() * 4;
+}
+
+void weigh_denoising(const Plan& plan, int rank, RankMemory& memory) {
     const auto pieces = plan.deal.pieces_of(rank);
-    if (pieces.empty()) return bytes;
     const auto held = rank_bytes(plan, rank);
     const auto window = plan.memory.stream_window;
     std::vector<std::int64_t> streamed;
     if (window > 0) streamed = streamed_bytes(plan.shape, plan.shape.units_of(pieces), window);
-    bytes.weights = window > 0 ? plan.shape.kept_bytes(pieces) : held.weights;
-    bytes.slots = held.slots;
-    bytes.latents = held.latents;
-    bytes.conditioning = plan.shape.conditioning_bytes;
-    std::set<std::int64_t> posed;                         // slices whose pose features are kept here
+    const bool counts_latents = !plan.on_gpu || plan.latents_on_device;
+    memory.weights = window > 0 ? plan.shape.kept_bytes(pieces) : held.weights;
+    memory.slots = held.slots;
+    memory.latents = counts_latents ? held.latents : 0;
+    memory.conditioning = plan.shape.conditioning_bytes;
+    std::set<std::int64_t> posed;                        // slices whose pose features are kept here
     std::set<std::pair<std::size_t, Branch>> looked_at;  // routes are shared by many slices
     for (std::int64_t slice = 0; slice < plan.num_slices(); ++slice)
         for (const auto branch : plan.deal.branches()) {
             const auto& route = plan.deal.route(slice, branch);
             const bool is_new = looked_at.emplace(plan.deal.route_index(slice, branch), branch).second;
             for (std::size_t leg = 0; is_new && leg < route.legs.size(); ++leg)
-                if (route.legs[leg].rank == rank) bytes.activations = most(bytes.activations, leg_bytes(plan.shape, route, leg, branch, streamed));
+                if (route.legs[leg].rank == rank) memory.activations = most(memory.activations, leg_bytes(plan.shape, route, leg, branch, streamed));
             if (route.first_rank() == rank && plan.shape.sees_pose[index(branch)]) posed.insert(slice);
-            if (route.last_rank() == rank) bytes.latents += plan.shape.num_slots * plan.frame_elements() * plan.prediction_bytes;
+            if (route.last_rank() == rank && counts_latents) memory.latents += plan.shape.num_slots * plan.frame_elements() * plan.prediction_bytes;
         }
-    if (plan.memory.keep_pose_features) bytes.conditioning += static_cast<std::int64_t>(posed.size()) * plan.shape.pose_bytes;
-    bytes.peak = bytes.activations + (bytes.weights + bytes.slots + bytes.latents + bytes.conditioning);
-    return bytes;
+    if (plan.memory.keep_pose_features) memory.conditioning += static_cast<std::int64_t>(posed.size()) * plan.shape.pose_bytes;
+    memory.denoise.held = memory.activations + (memory.weights + memory.slots + memory.latents + memory.conditioning);
+}
+
+}  // namespace
+
+RankMemory rank_memory(const Plan& plan, int rank) {
+    RankMemory memory;
+    if (!plan.deal.pieces_of(rank).empty()) {
+        const auto noise = plan.on_gpu ? 0 : plan.shape.conditioning_bytes + noise_bytes(plan);
+        memory.encode.held = most(plan.encode, {noise, noise});
+        weigh_denoising(plan, rank, memory);
+    }
+    if (std::ranges::find(plan.decoder, rank) != plan.decoder.end()) memory.decode.held = plan.decode_working + plan.shape.conditioning_bytes;
+    for (auto* phase : {&memory.encode, &memory.denoise, &memory.decode}) phase->total = with_table(phase->held, plan.on_gpu);
+    return memory;
+}
+
+Fullest fullest(const Plan& plan) {
+    Fullest most;
+    for (int rank = 0; rank < plan.num_ranks(); ++rank) {
+        const auto memory = rank_memory(plan, rank);
+        const auto& phase = memory.fullest();
+        if (phase.total > most.bytes) most = {rank, phase.name, phase.total};
+    }
+    return most;
+}
+
+namespace {
+
+/// Seconds of one pass after another over the units of a rank, when their weights come through a window (WeightStream).
+double streamed_seconds(const PassShape& shape, const std::vector<double>& unit_seconds, std::int64_t window, double bytes_s) {
+    std::vector<std::size_t> order;
+    for (std::size_t unit = 0; unit < unit_seconds.size(); ++unit)
+        if (unit_seconds[unit] > 0) order.push_back(unit);
+    constexpr std::size_t laps = 3;
+    std::vector<double> lap_ends;
+    std::vector<double> ends;  // of the units that have run, in order
+    double fetched = 0, ran = 0;
+    std::size_t oldest = 0;  // of those that hold room in the window
+    std::int64_t held = 0;
+    for (std::size_t i = 0; i < laps * order.size(); ++i) {
+        const auto unit = order[i % order.size()];
+        const auto bytes = shape.units[unit].weight_bytes;
+        double room_at = 0;
+        for (; oldest < i && held + bytes > window; ++oldest) {
+            held -= shape.units[order[oldest % order.size()]].weight_bytes;
+            room_at = ends[oldest];
+        }
+        held += bytes;
+        fetched = std::max(fetched, room_at) + static_cast<double>(bytes) / bytes_s;
+        ran = std::max(ran, fetched) + unit_seconds[unit];
+        ends.push_back(ran);
+        if ((i + 1) % order.size() == 0) lap_ends.push_back(ran);
+    }
+    return lap_ends[laps - 1] - lap_ends[laps - 2];
+}
+
+/// Of one leg: what it takes, and what it takes under the choice.
+struct Times {
+    double plain = 0, chosen = 0;
+};
+
+Times times_of(const Plan& plan, const Leg& leg, Branch branch, bool first_leg, bool last_leg) {
+    const auto& shape = plan.shape;
+    std::vector<double> units(shape.units.size());
+    for (auto piece = leg.pieces.begin; piece < leg.pieces.end; ++piece)
+        units[index(shape.pieces[index(piece)].unit)] += 1e-9 * static_cast<double>(shape.pieces[index(piece)].cost[index(branch)]);
+    Times times;
+    for (const auto seconds : units) times.plain += seconds;
+    times.chosen = times.plain;
+    const auto pose = shape.sees_pose[index(branch)] && !plan.memory.keep_pose_features ? 1e-9 * static_cast<double>(shape.pose_ns) : 0.0;
+    if (plan.memory.stream_window > 0)
+        times.chosen = streamed_seconds(shape, units, plan.memory.stream_window, device_table(plan.on_gpu).stream_bytes_s);
+    if (first_leg) times.chosen += pose;
+    if (last_leg && plan.memory.remake_first_skip) times.chosen += pose + 1e-9 * static_cast<double>(shape.pieces.front().cost[index(branch)]);
+    return times;
+}
+
+}  // namespace
+
+double slow_down(const Plan& plan) {
+    std::map<std::pair<std::size_t, Branch>, std::vector<Times>> known;
+    std::vector<Times> ranks(index(plan.num_ranks()));
+    for (std::int64_t slice = 0; slice < plan.num_slices(); ++slice)
+        for (const auto branch : plan.deal.branches()) {
+            const auto& route = plan.deal.route(slice, branch);
+            auto& legs = known[{plan.deal.route_index(slice, branch), branch}];
+            for (auto leg = legs.size(); leg < route.legs.size(); ++leg)
+                legs.push_back(times_of(plan, route.legs[leg], branch, leg == 0, leg + 1 == route.legs.size()));
+            for (std::size_t leg = 0; leg < legs.size(); ++leg) {
+                ranks[index(route.legs[leg].rank)].plain += legs[leg].plain;
+                ranks[index(route.legs[leg].rank)].chosen += legs[leg].chosen;
+            }
+        }
+    double most = 1;
+    for (const auto& rank : ranks)
+        if (rank.plain > 0) most = std::max(most, rank.chosen / rank.plain);
+    return most;
 }
 
 }  // namespace weft::plan

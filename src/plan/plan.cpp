@@ -21,11 +21,12 @@ std::int64_t slots_of(const Settings& settings, std::int64_t num_poses) {
     return std::min(s.length, s.pad ? padded_frames(num_poses, s.length, s.overlap) : num_poses);
 }
 
-Plan make_plan(const Settings& settings, std::int64_t num_poses, const ModelShape& shape, int num_ranks, const Links& links) {
+Plan make_plan(const Settings& settings, std::int64_t num_poses, const ModelShape& shape, int num_ranks, const Links& links,
+               std::optional<std::int64_t> budget) {
     const auto& s = settings.slices;
     if (settings.model.family == FamilyName::musepose) {
         const auto num_latents = s.pad ? padded_frames(num_poses, s.length, s.overlap) : num_poses;
-        return make_plan(settings, make_windows(num_latents, s.length, s.overlap), num_poses, num_latents, shape, num_ranks, links);
+        return make_plan(settings, make_windows(num_latents, s.length, s.overlap), num_poses, num_latents, shape, num_ranks, links, budget);
     }
     const auto num_frames = num_poses + 1;
     auto num_latents = num_frames;
@@ -34,11 +35,11 @@ Plan make_plan(const Settings& settings, std::int64_t num_poses, const ModelShap
         slices = with_private_anchors(std::move(slices), num_frames);
         num_latents += static_cast<std::int64_t>(slices.size()) - 1;
     }
-    return make_plan(settings, std::move(slices), num_frames, num_latents, shape, num_ranks, links);
+    return make_plan(settings, std::move(slices), num_frames, num_latents, shape, num_ranks, links, budget);
 }
 
 Plan make_plan(const Settings& settings, Slices slices, std::int64_t num_frames, std::int64_t num_latents, const ModelShape& shape, int num_ranks,
-               const Links& links) {
+               const Links& links, std::optional<std::int64_t> budget) {
     const bool mimicmotion = settings.model.family == FamilyName::mimicmotion;
     Plan plan;
     plan.num_frames = num_frames;
@@ -57,8 +58,10 @@ Plan make_plan(const Settings& settings, Slices slices, std::int64_t num_frames,
     plan.memory = shape.memory;
     plan.encode = shape.encode;
     plan.decode_working = shape.decode;
+    plan.on_gpu = shape.on_gpu;
+    plan.latents_on_device = shape.on_gpu && num_ranks > 1;
     plan.links = links;
-    lay_out(plan, settings, num_ranks);
+    lay_out(plan, settings, num_ranks, budget);
     plan.decode = decode_chunks(plan.num_frames, settings.decode.chunk);
     for (std::size_t chunk = 0; chunk < plan.decode.size(); ++chunk) plan.decoder.push_back(static_cast<int>(chunk % static_cast<std::size_t>(num_ranks)));
     return plan;
@@ -114,11 +117,6 @@ RankBytes rank_bytes(const Plan& plan, int rank) {
     return {.weights = plan.shape.weight_bytes(plan.deal.pieces_of(rank)),
             .slots = slot_bytes(plan.shape, plan.deal, rank),
             .latents = count(plan.kept(rank)) * plan.frame_elements() * 4};
-}
-
-std::int64_t needed_bytes(const Plan& plan, int rank) {
-    const auto bytes = rank_bytes(plan, rank);
-    return bytes.weights + bytes.slots + 2 * plan.latent_bytes();
 }
 
 std::map<std::pair<int, int>, LinkBytes> link_bytes(const Plan& plan) {

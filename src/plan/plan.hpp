@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,6 +27,7 @@ struct ModelShape {
     PassShape pass = plain_shape(1);
     HeldBytes encode, decode;  ///< at most, in those phases, by the networks; decoding a chunk
     MemoryChoice memory;       ///< that `pass` was told for
+    bool on_gpu = false;
 };
 
 /// What a rank does next in the play.
@@ -42,6 +44,7 @@ struct Layout {
     int stages = 1;                       ///< a group
     std::string map = "straight";         ///< of stages: "straight", "folded", or as the user gave it
     std::string reason;                   ///< of the choice, for people; "" where the user chose
+    std::size_t passed_over = 0;          ///< layouts that hold more than the budget
 };
 
 /// What ranks and run file agree on.
@@ -60,6 +63,8 @@ struct Plan {
     PassShape shape;
     MemoryChoice memory;
     HeldBytes encode, decode_working;  ///< ModelShape's
+    bool on_gpu = false;
+    bool latents_on_device = false;    ///< as where they travel from GPU to GPU; else in the host's memory
     Links links;
     Layout layout;
     Order order = Order::pass;
@@ -91,11 +96,13 @@ struct Plan {
 /// `num_poses`: pose frames after stride and limit; MimicMotion's clip has one frame more, the reference. `settings.layout` says how tasks are dealt; "auto" is
 /// the one that takes least time by `shape.pass` and `links`, where several are within half a percent the one that moves fewest bytes. Refuses (exit code 2) a
 /// layout that the ranks or the pieces of a pass do not allow.
-[[nodiscard]] Plan make_plan(const Settings& settings, std::int64_t num_poses, const ModelShape& shape, int num_ranks = 1, const Links& links = {});
+/// `budget`: layouts of which a rank holds more (memory.hpp) are passed over; where all do, the one that holds least is taken.
+[[nodiscard]] Plan make_plan(const Settings& settings, std::int64_t num_poses, const ModelShape& shape, int num_ranks = 1, const Links& links = {},
+                             std::optional<std::int64_t> budget = std::nullopt);
 
 /// The same for slices made by someone else; their frames are 0 to num_latents - 1.
 [[nodiscard]] Plan make_plan(const Settings& settings, Slices slices, std::int64_t num_frames, std::int64_t num_latents, const ModelShape& shape, int num_ranks,
-                             const Links& links);
+                             const Links& links, std::optional<std::int64_t> budget = std::nullopt);
 
 /// Bytes a step from rank to rank by what they carry, as the programs send them (the last step, which feeds no pass, sends less).
 struct LinkBytes {
@@ -116,9 +123,6 @@ struct RankBytes {
     [[nodiscard]] std::int64_t sum() const { return weights + slots + latents; }
 };
 [[nodiscard]] RankBytes rank_bytes(const Plan& plan, int rank);
-
-/// What a rank needs at least: weights, slots, and the clip's latents twice, as the writer gathers and saves them.
-[[nodiscard]] std::int64_t needed_bytes(const Plan& plan, int rank);
 
 /// For `weft plan` and for people: slices, passes, chunks, sizes; who does what, load bound, bytes per link where there are several ranks.
 [[nodiscard]] std::string describe(const Plan& plan);

@@ -138,7 +138,7 @@ class SlowJob {
         if (pass.step == 0) out_[name + ".input"] = nchw(state.hidden).unsqueeze(0).clone();
         if (conditional) out_["pose_features"].index_copy_(0, at::tensor(frames, at::kLong), nchw(state.pose({0, state.hidden.size(0)})).to(at::kCPU, at::kFloat));
         run_all(family_->units(), state);
-        const auto v = family_->finish(state).to(at::kFloat);
+        const auto v = family_->finish(state).to(latents.device(), at::kFloat);
         if (pass.step == 0) out_[name] = v.unsqueeze(0);
         return v;
     }

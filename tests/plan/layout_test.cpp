@@ -220,12 +220,11 @@ TEST(Auto, RanksBeyondThePassesLeaveThemWhole) {
 
 TEST(Auto, ABudgetTooSmallForAllWeightsTakesStages) {
     Settings settings;
-    settings.memory.budget = "11MB";  // less than the weights of all 12 units
     settings.video = {.width = 64, .height = 64};
     settings.slices = {.length = 7, .overlap = 3};
     auto pass = small_unet(7, {100, 100});
     for (auto& unit : pass.units) unit.weight_bytes = 1000000;
-    const auto plan = make_plan(settings, 30, {.pass = pass}, 4);
+    const auto plan = make_plan(settings, 30, {.pass = pass}, 4, {}, 11'000'000);  // less than the weights of all 12 units
     EXPECT_EQ(plan.layout.kind, LayoutKind::stages) << layout_text(plan);
     EXPECT_NE(plan.layout.reason.find("memory.budget"), std::string::npos) << plan.layout.reason;
 }

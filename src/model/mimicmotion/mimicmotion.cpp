@@ -54,7 +54,7 @@ at::Tensor MimicMotion::initial_latents(const std::vector<std::int64_t>& frames)
     std::vector<std::int64_t> slots;
     for (const auto frame : frames)
         slots.push_back(frame < settings_.num_frames ? frame % settings_.slice_length : 0);  // behind the clip stand private anchors
-    return noise.index_select(0, at::tensor(slots, at::TensorOptions{}.dtype(c10::kLong))).to(device_);
+    return noise.index_select(0, at::tensor(slots, at::TensorOptions{}.dtype(c10::kLong)));
 }
 
 /// Beside the noisy latents stand those of the picture, or nothing.

@@ -61,7 +61,7 @@ void MusePose::keep(const at::Tensor& latents, const at::Tensor& embedding) {
 at::Tensor MusePose::initial_latents(const std::vector<std::int64_t>& frames) {
     const auto noise = draw_noise(settings_, folder_.config().vae.latent_channels);
     const OwnedBy owner(Owner::latents);
-    return noise.index_select(0, at::tensor(frames, at::TensorOptions{}.dtype(c10::kLong))).to(device_);
+    return noise.index_select(0, at::tensor(frames, at::TensorOptions{}.dtype(c10::kLong)));
 }
 
 }  // namespace

@@ -19,15 +19,7 @@ class FolderModel final : public Model {
     using ForClip = std::unique_ptr<Family> (*)(const FolderOf<Config>&, const Settings&, const plan::Plan&, const ComputeDevice&, PoseMaps);
     FolderModel(FolderOf<Config> folder, ForClip make) : folder_{std::move(folder)}, for_clip_{make} {}
 
-    ModelSizes sizes() const override {
-        const auto& networks = folder_.networks();
-        const auto vae = networks.elements(Part::vae);
-        // A reference UNet is loaded unit by unit, none as large as CLIP.
-        return {.latent_channels = networks.vae.latent_channels,
-                .encode_elements = std::max(networks.elements(Part::image_encoder), vae),
-                .denoise_elements = networks.elements(Part::denoiser) + networks.elements(Part::pose_network),
-                .decode_elements = vae};
-    }
+    std::int64_t latent_channels() const override { return folder_.networks().vae.latent_channels; }
 
     std::map<std::string, std::string> digests() const override { return folder_.digests(); }
 

@@ -34,18 +34,13 @@ std::vector<KeySpec> Networks::keys(Part part) const {
     return lister.take();
 }
 
-std::int64_t Networks::elements(Part part) const {
-    std::int64_t sum = 0;
-    for (const auto& key : keys(part))
-        if (key.needed) sum += key.elements();
-    return sum;
-}
-
 PassLayout Networks::lay_out_pass(const PassSize& size, const Chunks& chunks, double flops_per_second) const {
     std::vector<UnitSketch> sketches;
     for (const auto& unit : denoiser()) sketches.push_back(sketch_of(*unit, size.element_bytes));
     sketches.front().weight_bytes += bytes_of(pose, size.element_bytes);
-    return lay_out(sketches, size, chunks, flops_per_second, bytes_of(embedding, size.element_bytes));
+    auto layout = lay_out(sketches, size, chunks, flops_per_second, bytes_of(embedding, size.element_bytes));
+    layout.shape.pose_ns = static_cast<std::int64_t>(2e9 * static_cast<double>(size.frames * pose.work(8 * size.height, 8 * size.width)) / flops_per_second);
+    return layout;
 }
 
 }  // namespace weft::model

@@ -27,9 +27,6 @@ struct Networks {
     /// Every key of a part with its shape, by published name, in loading order.
     [[nodiscard]] std::vector<KeySpec> keys(Part part) const;
 
-    /// Elements of the weights that a part holds while it is loaded.
-    [[nodiscard]] std::int64_t elements(Part part) const;
-
     /// A pass over a slice: what Family::layout() gives. The pose network counts to the first unit, the embedding to every rank.
     [[nodiscard]] PassLayout lay_out_pass(const PassSize& size, const Chunks& chunks, double flops_per_second) const;
 };

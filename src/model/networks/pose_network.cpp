@@ -1,6 +1,7 @@
 #include "model/networks/pose_network.hpp"
 
 #include "device/meter.hpp"
+#include "model/unit_form.hpp"
 
 namespace weft::model {
 
@@ -12,6 +13,16 @@ void PoseNetwork::bind(const Weights& source) {
     const OwnedBy owner(Owner::weights);
     convs_.back().weight = convs_.back().weight * scale;
     convs_.back().bias = convs_.back().bias * scale;
+}
+
+std::int64_t PoseNetwork::work(std::int64_t height, std::int64_t width) const {
+    std::int64_t sum = 0;
+    for (const auto& layer : layers_) {
+        height = (height + 2 * layer.padding - layer.kernel) / layer.stride + 1;
+        width = (width + 2 * layer.padding - layer.kernel) / layer.stride + 1;
+        sum += height * width * conv_work(layer.in, layer.out, layer.kernel);
+    }
+    return sum;
 }
 
 at::Tensor PoseNetwork::operator()(const at::Tensor& maps, std::vector<at::Tensor>* steps) const {

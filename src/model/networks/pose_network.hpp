@@ -23,6 +23,9 @@ class PoseNetwork {
     explicit PoseNetwork(std::vector<PoseLayer> layers, Scaled scaled = Scaled::no) : layers_{std::move(layers)}, scaled_{scaled} {}
     void bind(const Weights& source);
 
+    /// Multiply-adds for each frame of maps of this size.
+    [[nodiscard]] std::int64_t work(std::int64_t height, std::int64_t width) const;
+
     /// maps [frames, height, width, 3] -> [frames, height / 8, width / 8, channels]. `steps`: takes each layer's result, in front of SiLU, for tests.
     [[nodiscard]] at::Tensor operator()(const at::Tensor& maps, std::vector<at::Tensor>* steps = nullptr) const;
 

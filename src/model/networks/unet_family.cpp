@@ -99,7 +99,7 @@ PassState UNetFamily::resume(const plan::Pass& pass) {
 PassState UNetFamily::begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) {
     const OwnedBy owner(Owner::activations);
     auto state = resume(pass);
-    state.hidden = input_of(pass, latents);
+    state.hidden = input_of(pass, latents.to(device_));
     if (sees_pose(pass.branch))
         state.pose = [this, slice = pass.slice, frames](plan::FrameRange slots) { return pose_features(slice, frames, slots); };
     return state;

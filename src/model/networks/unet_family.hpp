@@ -31,6 +31,7 @@ struct ClipForm {
 /// left to a family is what goes into the encoders and the first unit, what the units are told, the noise and the sampler.
 class UNetFamily : public Family {
   public:
+    c10::Device device() const final { return device_; }
     void encode(const at::Tensor& reference) final;
     void load_denoiser(const std::vector<bool>& wanted, const plan::MemoryChoice& choice) final;
     using Family::load_denoiser;

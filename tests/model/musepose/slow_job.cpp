@@ -130,7 +130,7 @@ class SlowJob {
             for (std::size_t b = 0; b < branches.size(); ++b) {
                 auto state = family_->begin({step, static_cast<std::int64_t>(window), branches[b]}, rows_of(latents, frames), frames);
                 run_all(family_->units(), state);
-                predictions.push_back(family_->finish(state).to(at::kFloat));
+                predictions.push_back(family_->finish(state).to(latents.device(), at::kFloat));
                 for (std::size_t slot = 0; slot < frames.size(); ++slot) sums[b][frames[slot]].add_(predictions[b][static_cast<std::int64_t>(slot)]);
             }
             for (const auto frame : frames) counter[frame].add_(1);

@@ -1,0 +1,252 @@
+#include "pipeline/fit.hpp"
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+namespace weft::pipeline {
+
+namespace {
+
+constexpr std::int64_t kept_features = std::int64_t{64} << 20;  // of pose features on a rank, which else would grow with the clip
+constexpr std::int64_t usual_window = 500'000'000;
+
+/// Plans of one job for one choice after the other. What the model says is asked once for each of its two ways.
+class Planner {
+  public:
+    explicit Planner(const FitRequest& request) : request_{request} {}
+
+    [[nodiscard]] Fit plan(const plan::MemoryChoice& choice, const Settings& settings) {
+        auto shape = shape_of(choice.remake_first_skip);
+        shape.memory = choice;
+        Fit made;
+        made.plan = plan::make_plan(settings, request_.num_poses, shape, request_.num_ranks, request_.links, request_.budget);
+        made.fullest = plan::fullest(made.plan);
+        made.slow_down = plan::slow_down(made.plan);
+        made.fits = !request_.budget || made.fullest.bytes <= *request_.budget;
+        return made;
+    }
+
+    /// All weights' bytes of the units, and the least window for all of them.
+    [[nodiscard]] std::int64_t least_window() {
+        const auto& shape = shape_of(false).pass;
+        return plan::least_window(shape, std::vector<bool>(shape.units.size(), true));
+    }
+
+  private:
+    [[nodiscard]] const plan::ModelShape& shape_of(bool remakes_first_skip) {
+        if (const auto known = shapes_.find(remakes_first_skip); known != shapes_.end()) return known->second;
+        auto shape = request_.model.shape(request_.settings, plan::slots_of(request_.settings, request_.num_poses), request_.kind,
+                                          {.remake_first_skip = remakes_first_skip});
+        if (request_.kind == c10::kCPU) {  // the picture, which is there meanwhile, and one channel of it in fp32
+            const auto picture = 3 * request_.picture_pixels;
+            const auto sizing = picture + 4 * request_.picture_pixels;
+            shape.encode = most(shape.encode + picture, {sizing, sizing});
+        }
+        if (request_.weigh) shape.pass = request_.weigh(std::move(shape.pass));
+        return shapes_.emplace(remakes_first_skip, std::move(shape)).first->second;
+    }
+
+    const FitRequest& request_;
+    std::map<bool, plan::ModelShape> shapes_;
+};
+
+/// Bytes of the pose features that some rank keeps under a plan.
+std::int64_t most_features(const plan::Plan& plan) {
+    std::int64_t most = 0;
+    for (int rank = 0; rank < plan.num_ranks(); ++rank) most = std::max(most, plan::rank_memory(plan, rank).conditioning - plan.shape.conditioning_bytes);
+    return most;
+}
+
+/// Choices in the order in which they slow down.
+std::vector<plan::MemoryChoice> choices(WeightPlace weights, std::int64_t least_window) {
+    std::vector<plan::MemoryChoice> all;
+    const auto add = [&](std::int64_t window) {
+        all.push_back({.keep_pose_features = true, .stream_window = window});
+        all.push_back({.stream_window = window});
+        all.push_back({.remake_first_skip = true, .stream_window = window});
+    };
+    if (weights != WeightPlace::streamed) add(0);
+    if (weights == WeightPlace::resident) return all;
+    if (usual_window > least_window) add(usual_window);
+    add(least_window);
+    return all;
+}
+
+}  // namespace
+
+Fit fit(const FitRequest& request) {
+    Planner planner(request);
+    const bool may_choose_layout = request.settings.layout.kind == LayoutKind::automatic && request.num_ranks > 1;
+    std::optional<Fit> least, in_stages;
+    for (const auto& choice : choices(request.settings.memory.weights, planner.least_window())) {
+        auto settings = request.settings;
+        if (choice.remake_first_skip && may_choose_layout) settings.layout.kind = LayoutKind::whole;  // what is made again is never sent
+        auto made = planner.plan(choice, settings);
+        const bool whole = std::ranges::all_of(made.plan.deal.routes(), [](const plan::Route& route) { return route.legs.size() == 1; });
+        if (choice.remake_first_skip && !whole) continue;
+        if (choice.keep_pose_features && most_features(made.plan) > kept_features) continue;
+        // Stages divide weights and raise the activations of the outer ranks: they come last where they are taken for memory alone.
+        const bool for_memory = may_choose_layout && made.plan.layout.kind == LayoutKind::stages && made.plan.layout.passed_over > 0;
+        if (made.fits && !for_memory) return made;
+        if (made.fits && !in_stages) in_stages = made;
+        if (!least || made.fullest.bytes < least->fullest.bytes) least = std::move(made);
+    }
+    return in_stages ? std::move(*in_stages) : std::move(*least);
+}
+
+std::string choice_text(const plan::Plan& plan) {
+    const auto& choice = plan.memory;
+    std::vector<std::string> parts;
+    parts.push_back(choice.stream_window > 0 ? cat("weights streamed through ", human_bytes(choice.stream_window)) : "weights stay");
+    parts.push_back(choice.keep_pose_features ? "pose features kept" : "pose features made again for each pass");
+    if (choice.remake_first_skip) parts.push_back("the first skip made again");
+    return join(parts);
+}
+
+namespace {
+
+using Set = std::function<void(FitRequest&, std::int64_t)>;
+
+/// Whether a job fits with all that keeps the bits, and how much it then needs.
+struct Possible {
+    bool fits = false;
+    std::int64_t needed = 0;
+};
+Possible possible(const FitRequest& request) {
+    Planner planner(request);
+    const auto window = request.settings.memory.weights == WeightPlace::resident ? 0 : planner.least_window();
+    auto settings = request.settings;
+    const bool whole = settings.layout.kind == LayoutKind::automatic || settings.layout.kind == LayoutKind::whole;
+    if (whole) settings.layout.kind = LayoutKind::whole;
+    const auto made = planner.plan({.remake_first_skip = whole, .stream_window = window}, settings);
+    return {made.fits, made.fullest.bytes};
+}
+
+/// The largest value from `least` to `most` in steps with which the job fits, and how much it then needs; 0: none. What is larger needs more.
+struct Largest {
+    std::int64_t value = 0, needed = 0;
+};
+Largest largest(const FitRequest& request, std::int64_t least, std::int64_t most, std::int64_t step, const Set& set) {
+    Largest found;
+    for (auto low = (least + step - 1) / step, high = most / step; low <= high;) {
+        const auto middle = (low + high) / 2;
+        auto tried = request;
+        set(tried, middle * step);
+        const auto [fits, needed] = possible(tried);
+        if (fits) {
+            found = {middle * step, needed};
+            low = middle + 1;
+        } else {
+            high = middle - 1;
+        }
+    }
+    return found;
+}
+
+/// The video's size with this width and the same shape.
+VideoSettings with_width(const VideoSettings& video, std::int64_t width) {
+    const auto height = static_cast<double>(video.height) * static_cast<double>(width) / static_cast<double>(video.width);
+    return {.width = width, .height = std::max<std::int64_t>(64, std::llround(height / 64) * 64)};
+}
+
+void set_length(FitRequest& request, std::int64_t value) {
+    request.settings.slices.length = value;
+    request.num_poses = std::max(request.num_poses, value);  // else the clip would be shorter than the slice
+}
+
+}  // namespace
+
+std::vector<std::string> largest_that_fit(const FitRequest& request) {
+    constexpr std::int64_t most_width = 8192;
+    const auto& settings = request.settings;
+    auto clip = request;
+    clip.num_poses = std::max(request.num_poses, settings.slices.length);
+    const auto once = possible(clip);
+    clip.num_poses *= 11;
+    const auto growth = (possible(clip).needed - once.needed) / 10;  // by as many frames as the clip has
+    const auto room = request.budget.value_or(0) - once.needed;
+    const auto poses = growth > 0 ? (room / growth + 1) * clip.num_poses / 11 : 0;
+    const auto most_length = settings.model.family == FamilyName::musepose ? std::int64_t{128} : std::int64_t{512};
+    const auto length = largest(request, settings.slices.overlap + 1, most_length, 1, set_length);
+    const auto width =
+        largest(request, 64, most_width, 64, [&](FitRequest& tried, std::int64_t value) { tried.settings.video = with_width(settings.video, value); });
+    const auto size = with_width(settings.video, width.value);
+    return {growth > 0 ? cat("about ", poses, " pose frames") : "any number of pose frames",
+            cat("slices.length ", length.value, length.value >= most_length ? " or more" : ""), cat("video ", size.width, "x", size.height)};
+}
+
+std::vector<std::string> nearest_that_fit(const FitRequest& request) {
+    const auto& settings = request.settings;
+    struct Found {
+        double change;  ///< how much less is asked for
+        std::string text;
+    };
+    std::vector<Found> found;
+    std::int64_t needed = 0;
+    const auto tell = [&](double change, const std::string& what) { found.push_back({change, cat(what, " (needs ", human_bytes(needed), ")")}); };
+    const auto try_value = [&](std::int64_t now, std::int64_t least, std::int64_t step, const Set& set, const std::function<std::string(std::int64_t)>& name) {
+        const auto best = largest(request, least, now - 1, step, set);
+        if (best.value == 0) return;
+        needed = best.needed;
+        tell(static_cast<double>(now) / static_cast<double>(best.value), name(best.value));
+    };
+    try_value(plan::slots_of(settings, request.num_poses), settings.slices.overlap + 1, 1, set_length,
+              [](std::int64_t value) { return cat("slices.length = ", value); });
+    try_value(
+        settings.video.width, 64, 64, [&](FitRequest& tried, std::int64_t value) { tried.settings.video = with_width(settings.video, value); },
+        [&](std::int64_t value) { return cat("video.width = ", value, " with video.height = ", with_width(settings.video, value).height); });
+    try_value(
+        settings.decode.chunk, 1, 1, [](FitRequest& tried, std::int64_t value) { tried.settings.decode.chunk = value; },
+        [](std::int64_t value) { return cat("decode.chunk = ", value); });
+    if (settings.memory.weights == WeightPlace::resident) {
+        auto tried = request;
+        tried.settings.memory.weights = WeightPlace::automatic;
+        if (const auto made = possible(tried); made.fits) {
+            needed = made.needed;
+            tell(1, "memory.weights = \"auto\"");
+        }
+    }
+    if (const auto dtype = settings.model.dtype; dtype == Dtype::fp32 || (dtype == Dtype::automatic && request.kind == c10::kCPU)) {
+        auto tried = request;
+        tried.settings.model.dtype = tried.settings.decode.dtype = request.kind == c10::kCPU ? Dtype::bf16 : Dtype::fp16;
+        if (const auto made = possible(tried); made.fits) {
+            needed = made.needed;
+            tell(1.5, cat("model.dtype and decode.dtype = \"", name_of(tried.settings.model.dtype), "\""));
+        }
+    }
+    if (found.size() < 3) {  // two at a time: with the smallest chunk
+        auto small = request;
+        small.settings.decode.chunk = 1;
+        const auto with_chunk = [&](const std::string& text) { return cat(text, " with decode.chunk = 1"); };
+        if (settings.decode.chunk > 1 && !possible(small).fits) {
+            if (const auto best = largest(small, settings.slices.overlap + 1, plan::slots_of(settings, request.num_poses) - 1, 1, set_length); best.value > 0) {
+                needed = best.needed;
+                tell(10, with_chunk(cat("slices.length = ", best.value)));
+            }
+            const auto narrower = [&](FitRequest& tried, std::int64_t value) { tried.settings.video = with_width(settings.video, value); };
+            if (const auto best = largest(small, 64, settings.video.width - 64, 64, narrower); best.value > 0) {
+                needed = best.needed;
+                tell(10, with_chunk(cat("video.width = ", best.value, ", video.height = ", with_width(settings.video, best.value).height)));
+            }
+        }
+    }
+    std::ranges::stable_sort(found, {}, &Found::change);
+    std::vector<std::string> texts;
+    for (const auto& one : found)
+        if (texts.size() < 3) texts.push_back(one.text);
+    return texts;
+}
+
+Error does_not_fit(const FitRequest& request, const Fit& least, const std::string& budget_name) {
+    const auto near = nearest_that_fit(request);
+    const auto who = request.num_ranks > 1 ? cat("rank ", least.fullest.rank) : "the job";
+    return Error(ExitCode::does_not_fit,
+                 cat(budget_name, ": ", who, " needs at least ", human_bytes(least.fullest.bytes), " to ", least.fullest.phase, " (", choice_text(least.plan),
+                     "); raise the budget", near.empty() ? "" : cat(", or take what fits, each alone, and makes another video: ", join(near, "; ")), "."));
+}
+
+}  // namespace weft::pipeline

@@ -1,0 +1,52 @@
+#pragma once
+#include "base/error.hpp"
+#include "base/settings.hpp"
+#include "model/model.hpp"
+#include "plan/memory.hpp"
+#include "plan/plan.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+/// Fits a job into the memory that there is: of all that keeps the bits, what slows it down least.
+namespace weft::pipeline {
+
+/// What a plan is made of, and for how much memory.
+struct FitRequest {
+    const model::Model& model;
+    Settings settings;
+    std::int64_t num_poses = 0;
+    std::int64_t picture_pixels = 0;  ///< of the reference as it is read
+    int num_ranks = 1;
+    plan::Links links;
+    c10::DeviceType kind = c10::kCPU;
+    std::function<plan::PassShape(plan::PassShape)> weigh;  ///< puts measured costs in; none: as modelled
+    std::optional<std::int64_t> budget;                     ///< bytes a rank may hold; none: as much as it likes
+};
+
+struct Fit {
+    plan::Plan plan;
+    plan::Fullest fullest;   ///< the rank that needs most, by the plan
+    double slow_down = 1;    ///< plan::slow_down
+    bool fits = true;        ///< else the plan is the one that needs least
+};
+
+/// Refuses (exit code 2) layouts that cannot be.
+[[nodiscard]] Fit fit(const FitRequest& request);
+
+/// What was chosen and what it costs, for people: "weights stay, pose features are kept".
+[[nodiscard]] std::string choice_text(const plan::Plan& plan);
+
+/// Up to three settings, each of which alone lets the job fit, the smallest change first: "slices.length = 40 (needs 7.1 GiB)".
+[[nodiscard]] std::vector<std::string> nearest_that_fit(const FitRequest& request);
+
+/// Of a job that fits: the largest number of pose frames, length of slices and size of the video, each alone, that fit: "slices.length 112".
+[[nodiscard]] std::vector<std::string> largest_that_fit(const FitRequest& request);
+
+/// The refusal of a job that does not fit: who needs how much where, and what would fit (exit code 3). `budget_name`: "memory.budget = "8GiB"".
+[[nodiscard]] Error does_not_fit(const FitRequest& request, const Fit& least, const std::string& budget_name);
+
+}  // namespace weft::pipeline
