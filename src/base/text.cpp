@@ -77,6 +77,10 @@ std::string in_quotes(std::string_view text) {
     return out + '"';
 }
 
+std::string first_line(std::string_view text) {
+    return std::string(text.substr(0, text.find('\n')));
+}
+
 std::vector<std::string> split(std::string_view text, char separator) {
     std::vector<std::string> parts;
     while (true) {

@@ -44,6 +44,9 @@ template <class Range>
 /// `text` in double quotes, control characters escaped as in TOML and JSON.
 [[nodiscard]] std::string in_quotes(std::string_view text);
 
+/// Up to the first end of a line.
+[[nodiscard]] std::string first_line(std::string_view text);
+
 [[nodiscard]] std::vector<std::string> split(std::string_view text, char separator);
 
 }  // namespace weft

@@ -10,6 +10,7 @@
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace weft::cuda {
@@ -99,6 +100,17 @@ std::int64_t peak_bytes_since_reset() {
 
 void reset_peak() {
     if (opened) c10::cuda::CUDACachingAllocator::resetPeakStats(c10::cuda::current_device());
+}
+
+void set_limit(std::int64_t bytes) {
+    if (!opened) return;
+    const auto device = c10::cuda::current_device();
+    const auto total = static_cast<double>(facts(device).total_bytes);
+    c10::cuda::CUDACachingAllocator::setMemoryFraction(std::min(1.0, static_cast<double>(bytes) / total), device);
+}
+
+void release_cache() {
+    if (opened) c10::cuda::CUDACachingAllocator::emptyCache();
 }
 
 std::string versions() {

@@ -31,6 +31,11 @@ void synchronize();
 [[nodiscard]] std::int64_t peak_bytes_since_reset();
 void reset_peak();
 
+/// The caching allocator gives out no more than that; nothing before `open`.
+void set_limit(std::int64_t bytes);
+/// Gives the driver what the caching allocator holds and does not use.
+void release_cache();
+
 /// "13.0 (driver 580.1)" or "none"
 [[nodiscard]] std::string versions();
 

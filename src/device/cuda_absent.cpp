@@ -23,6 +23,8 @@ std::int64_t peak_bytes_since_reset() {
     return 0;
 }
 void reset_peak() {}
+void set_limit(std::int64_t) {}
+void release_cache() {}
 std::string versions() {
     return "none";
 }

@@ -6,6 +6,7 @@
 
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
+#include <c10/util/Exception.h>
 
 #include <malloc.h>
 #include <atomic>
@@ -13,7 +14,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <limits>
 #include <mutex>
+#include <new>
 
 namespace weft {
 
@@ -38,6 +41,8 @@ struct Count {
 
 struct Counts {
     Count all;
+    std::atomic<std::int64_t> limit{std::numeric_limits<std::int64_t>::max()};
+    std::atomic<bool (*)(std::int64_t)> refuses{nullptr};
     std::array<Count, num_owners> by_owner;
     std::mutex mutex;
     std::vector<meter::Phase> phases;
@@ -70,14 +75,25 @@ void free_block(void* block) {
     std::free(header);
 }
 
+[[noreturn]] void refuse_memory(std::int64_t bytes, const std::string& why) {
+    const auto text = cat(human_bytes(bytes), " beside the ", human_bytes(counts().all.now.load()), " that tensors hold: ", why);
+    C10_THROW_ERROR(OutOfMemoryError, text);
+}
+
+void check_limit(std::int64_t bytes) {
+    const auto& c = counts();
+    if (const auto says = c.refuses.load(); says != nullptr && says(bytes)) refuse_memory(bytes, "a test refuses it");
+    if (c.all.now.load() + bytes > c.limit.load()) refuse_memory(bytes, cat("the limit is ", human_bytes(c.limit.load())));
+}
+
 class MeteredAllocator final : public c10::Allocator {
   public:
     c10::DataPtr allocate(std::size_t bytes) override {
+        check_limit(static_cast<std::int64_t>(bytes));
         if (bytes == 0) return {nullptr, nullptr, &free_block, c10::Device(c10::kCPU)};
         const std::size_t whole = (bytes + alignment - 1) / alignment * alignment;
         auto* const header = static_cast<Header*>(std::aligned_alloc(alignment, sizeof(Header) + whole));
-        if (header == nullptr)
-            throw Error(ExitCode::does_not_fit, cat("out of memory: ", human_bytes(static_cast<std::int64_t>(bytes)), " more than the system gives"));
+        if (header == nullptr) refuse_memory(static_cast<std::int64_t>(bytes), "the system gives no more");
         header->bytes = static_cast<std::int64_t>(whole);
         header->owner = current_owner;
         count(header->owner, header->bytes);
@@ -157,6 +173,26 @@ std::int64_t peak() {
     return most;
 }
 
+void set_limit(std::int64_t bytes) {
+    counts().limit = bytes;
+    cuda::set_limit(bytes);
+}
+
+void refuse_where(bool (*says)(std::int64_t bytes)) {
+    counts().refuses = says;
+}
+
 }  // namespace meter
+
+bool is_out_of_memory(const std::exception& error) {
+    if (const auto* torch = dynamic_cast<const c10::Error*>(&error))
+        return dynamic_cast<const c10::OutOfMemoryError*>(torch) != nullptr || std::string_view(torch->what_without_backtrace()).find("DefaultCPUAllocator") != std::string_view::npos;
+    return dynamic_cast<const std::bad_alloc*>(&error) != nullptr;
+}
+
+void release_caches() {
+    cuda::release_cache();
+    ::malloc_trim(0);
+}
 
 }  // namespace weft

@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <exception>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,7 +42,20 @@ void begin_phase(std::string_view name);
 /// Largest number of bytes held at once since the start of the process.
 [[nodiscard]] std::int64_t peak();
 
+/// From now on no more than so many bytes are given out; what would pass them ends with an out-of-memory error. On GPUs it is the caching allocator that
+/// refuses, on CPUs the meter.
+void set_limit(std::int64_t bytes);
+
+/// For tests: asked before each allocation on a CPU, which ends with an out-of-memory error where the answer is yes. Any thread may ask.
+void refuse_where(bool (*says)(std::int64_t bytes));
+
 }  // namespace meter
+
+/// Is this what the device's or the host's allocator throws when there is no more?
+[[nodiscard]] bool is_out_of_memory(const std::exception& error);
+
+/// Gives the system what allocators hold and do not use.
+void release_caches();
 
 /// Tensors made in this scope and thread belong to `owner`.
 class OwnedBy {

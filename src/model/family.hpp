@@ -41,6 +41,9 @@ class Family {
     /// Runs a unit on some frames of the slice (Unit::run), when its weights are there.
     virtual void run(std::size_t unit, PassState& state, plan::FrameRange slots) = 0;
 
+    /// Holds less from now on, with the same bits: forgets what is cached and streams the weights, whatever the choice was.
+    virtual void relieve() = 0;
+
     /// What weights that are streamed have cost since they were loaded; none where they stay.
     [[nodiscard]] virtual std::optional<StreamTimes> stream_times() const { return std::nullopt; }
     [[nodiscard]] virtual const Units& units() const = 0;

@@ -6,6 +6,7 @@
 #include "base/text.hpp"
 #include "device/cuda.hpp"
 #include "device/meter.hpp"
+#include "pipeline/once_more.hpp"
 #include "pipeline/staging.hpp"
 
 #include <algorithm>
@@ -160,36 +161,48 @@ model::PassState ClipDenoiser::state_of(const plan::Task& task, std::size_t leg)
     return state;
 }
 
+model::PassState ClipDenoiser::run_pieces(const plan::Task& task, std::size_t leg) {
+    const auto& pass = task.pass;
+    const auto what = cat("the pass of ", plan::describe(pass));
+    auto& seconds = piece_seconds_[static_cast<std::size_t>(pass.branch)];
+    const OwnedBy owner(Owner::activations);
+    pulse_.working(what, begin_seconds_);
+    const Stopwatch watch;
+    auto state = state_of(task, leg);
+    begin_seconds_ = watch.seconds();
+    for (auto piece = task.pieces.begin; piece < task.pieces.end; ++piece) {
+        auto& expected = seconds.at(static_cast<std::size_t>(piece));
+        const auto& one = plan_.shape.pieces.at(static_cast<std::size_t>(piece));
+        const auto unit = static_cast<std::size_t>(one.unit);
+        pulse_.working(cat(what, ", unit ", family_.units().at(unit)->name()), expected);
+        const auto begin_s = Trace::now();
+        family_.run(unit, state, one.slots);
+        const auto end_s = Trace::now();
+        expected = end_s - begin_s;
+        trace_.add(Trace::Kind::unit, piece, begin_s, end_s);
+        stop::here_if_requested();
+    }
+    return state;
+}
+
 void ClipDenoiser::compute(const plan::Task& task) {
     const auto& pass = task.pass;
     const auto leg = plan_.deal.route(pass.slice, pass.branch).leg_of(task.pieces.begin);
     const auto what = cat("the pass of ", plan::describe(pass));
     std::erase_if(predictions_, [](const auto& entry) { return entry.second.awaited == 0; });  // of passes before, sent since
-    auto& seconds = piece_seconds_[static_cast<std::size_t>(pass.branch)];
-    pulse_.working(what, begin_seconds_);
-    model::PassState state;
-    {
-        const OwnedBy owner(Owner::activations);
-        const Stopwatch watch;
-        state = state_of(task, leg);
-        begin_seconds_ = watch.seconds();
-        for (auto piece = task.pieces.begin; piece < task.pieces.end; ++piece) {
-            auto& expected = seconds.at(static_cast<std::size_t>(piece));
-            const auto& one = plan_.shape.pieces.at(static_cast<std::size_t>(piece));
-            const auto& unit = *family_.units().at(static_cast<std::size_t>(one.unit));
-            pulse_.working(cat(what, ", unit ", unit.name()), expected);
-            const auto begin_s = Trace::now();
-            family_.run(static_cast<std::size_t>(one.unit), state, one.slots);
-            const auto end_s = Trace::now();
-            expected = end_s - begin_s;
-            trace_.add(Trace::Kind::unit, piece, begin_s, end_s);
-            stop::here_if_requested();
-        }
-    }
-    if (task.pieces.end == plan_.shape.num_pieces())
-        finish(pass, state);
+    const bool ends = task.pieces.end == plan_.shape.num_pieces();
+    const auto work = [&] {
+        auto state = run_pieces(task, leg);
+        if (ends)
+            finish(pass, state);
+        else
+            leave(task, leg, state);
+    };
+    // A later leg works in the slot in which it found its tensors: what is half done cannot be begun again.
+    if (leg == 0)
+        once_more(cat("in ", what), [this] { family_.relieve(); }, work);
     else
-        leave(task, leg, state);
+        work();
     if (family_.device().is_cuda()) {  // once a task, so that the stall watch and the events know when it has really ended; the queue is short again soon
         pulse_.working(cat(what, ", on the GPU"), gpu_seconds_);
         const Stopwatch watch;
@@ -285,17 +298,18 @@ FrameRanges ClipDenoiser::some_at_a_time(const FrameRanges& frames) const {
 void ClipDenoiser::advance(const plan::Advance& advance) {
     pulse_.working(cat("blending step ", advance.step + 1));
     const OwnedBy owner(Owner::latents);
-    for (const auto& frames : some_at_a_time(advance.frames)) {
-        auto prediction = blend(advance.step, plan::Branch::conditional, frames);
-        if (plan_.guided) {
-            const auto unconditional = blend(advance.step, plan::Branch::unconditional, frames);
-            prediction = unconditional + guidance_.narrow(0, frames.begin, frames.size()) * (prediction - unconditional);
-        }
-        const auto rows = runs_of(kept_, frames);
-        ensure(rows.size() == 1 && rows.front().count == frames.size(), "a rank keeps the frames that it owns");
-        auto target = latents_.narrow(0, rows.front().row, frames.size());
-        target.copy_(family_.step(target, prediction, advance.step));
-    }
+    for (const auto& frames : some_at_a_time(advance.frames))
+        once_more(cat("blending step ", advance.step + 1), [this] { family_.relieve(); }, [&] {  // nothing is written before all is known
+            auto prediction = blend(advance.step, plan::Branch::conditional, frames);
+            if (plan_.guided) {
+                const auto unconditional = blend(advance.step, plan::Branch::unconditional, frames);
+                prediction = unconditional + guidance_.narrow(0, frames.begin, frames.size()) * (prediction - unconditional);
+            }
+            const auto rows = runs_of(kept_, frames);
+            ensure(rows.size() == 1 && rows.front().count == frames.size(), "a rank keeps the frames that it owns");
+            auto target = latents_.narrow(0, rows.front().row, frames.size());
+            target.copy_(family_.step(target, prediction, advance.step));
+        });
     forget_advanced(advance);
 }
 

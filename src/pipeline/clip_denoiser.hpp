@@ -52,6 +52,8 @@ class ClipDenoiser final : public Denoiser {
     };
 
     void make_slots();
+    /// A task's pieces; what it leaves is in the state.
+    [[nodiscard]] model::PassState run_pieces(const plan::Task& task, std::size_t leg);
     [[nodiscard]] model::FrameSize frame_size(const plan::Room& room) const;
     [[nodiscard]] Way& way_of(const plan::Pass& pass) { return ways_.at(plan_.deal.route_index(pass.slice, pass.branch)); }
     /// The state in front of a task's first piece.

@@ -6,6 +6,7 @@
 #include "device/meter.hpp"
 #include "model/pictures.hpp"
 #include "pipeline/kinds.hpp"
+#include "pipeline/once_more.hpp"
 #include "pipeline/staging.hpp"
 
 #include <cstring>
@@ -111,7 +112,7 @@ void decode_chunks(model::Family& family, const plan::Plan& plan, const FilmShap
         const auto input = chunks.next();
         transport.pulse().working(cat("decoding chunk ", chunk + 1, " of ", plan.decode.size()), expected_s);
         const Stopwatch watch;
-        auto frames = shown_frames(family.decode(input), range, shape);
+        auto frames = once_more(cat("decoding chunk ", chunk + 1), release_caches, [&] { return shown_frames(family.decode(input), range, shape); });
         expected_s = watch.seconds();
         transport.pulse().idle();  // encoder and disk take the time that they take
         if (film != nullptr) {

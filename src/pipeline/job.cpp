@@ -19,6 +19,7 @@
 #include "pipeline/interpreter.hpp"
 #include "pipeline/kinds.hpp"
 #include "pipeline/numerics.hpp"
+#include "pipeline/once_more.hpp"
 #include "pipeline/rank_report.hpp"
 #include "pipeline/saver.hpp"
 #include "pipeline/staging.hpp"
@@ -95,6 +96,7 @@ struct Job::State {
     } budget;
     [[nodiscard]] Budget agree_on_budget();
     [[nodiscard]] FitRequest fit_request(std::int64_t num_poses) const;
+    [[nodiscard]] Error ran_out(const std::string& why) const;
     void place();
     void open_run_file(const Numerics& numerics);
     void share_costs();
@@ -165,15 +167,31 @@ at::Tensor picture_tensor(const io::Picture& picture) {
 
 }  // namespace
 
+namespace {
+/// All ranks do `work`, or none goes on; memory that runs out is told as such.
+template <class Work>
+void together(comm::Transport& transport, const Work& work) {
+    comm::together(transport, [&] {
+        try {
+            work();
+        } catch (const std::exception& error) {
+            if (!is_out_of_memory(error)) throw;
+            throw Error(ExitCode::does_not_fit,
+                        cat("out of memory before the job began: ", first_line(error.what()), "; free some, or choose a smaller video.width and video.height"));
+        }
+    });
+}
+}  // namespace
+
 Job::Job(const Settings& settings, JobOptions options, comm::Transport& transport, Events& events)
     : state_{std::make_unique<State>(settings, std::move(options), transport, events)} {
     auto& s = *state_;
     Numerics numerics;
-    comm::together(transport, [&] { s.open_all(); });
+    together(transport, [&] { s.open_all(); });
     s.open_device_transfers();
     s.share_costs();
     s.budget = s.agree_on_budget();
-    comm::together(transport, [&] {
+    together(transport, [&] {
         s.make_plan();
         s.weights = s.model->digests();
         numerics = make_numerics(s.settings, s.device, s.weights, s.inputs.digest);
@@ -182,7 +200,8 @@ Job::Job(const Settings& settings, JobOptions options, comm::Transport& transpor
     facts.push_back(cat("the plan (hash) = ", plan_digest(s.plan)));
     agree(transport, facts);
     s.place();
-    comm::together(transport, [&] {
+    meter::set_limit(s.budget.bytes);
+    together(transport, [&] {
         s.film = s.film_options();
         if (!s.writes()) return;
         // A film that cannot be written is refused now, not after the denoising, and before an old run file is replaced.
@@ -457,7 +476,7 @@ HostLatents Job::State::denoise() {
 
     begin("encode");
     transport.pulse().working("encoding the reference picture");
-    family->encode(picture_tensor(inputs.reference));
+    once_more("encoding the reference picture", release_caches, [this] { family->encode(picture_tensor(inputs.reference)); });
     auto latents = kept_latents();
 
     begin("denoise");
@@ -466,7 +485,15 @@ HostLatents Job::State::denoise() {
     for (const auto& range : pieces)
         for (auto piece = range.begin; piece < range.end; ++piece)
             wanted.at(static_cast<std::size_t>(plan.shape.pieces[static_cast<std::size_t>(piece)].unit)) = true;
-    family->load_denoiser(wanted, plan.memory);
+    auto choice = plan.memory;
+    once_more(
+        "loading the denoiser",
+        [&] {
+            family->drop_denoiser();
+            choice.keep_pose_features = false;
+            choice.stream_window = plan::least_window(plan.shape, wanted);
+        },
+        [&] { family->load_denoiser(wanted, choice); });
     ClipDenoiser denoiser(*family, plan, rank(), std::move(latents), settings.sampling.guidance, transport.pulse(), trace, travel);
     const auto& program = programs.at(static_cast<std::size_t>(rank()));
     if (traced) trace.begin(transport);
@@ -526,7 +553,7 @@ std::int64_t Job::State::decode(const HostLatents& latents) {
     const bool has_chunks = std::ranges::find(plan.decoder, rank()) != plan.decoder.end();
     if (has_chunks) {
         transport.pulse().working("loading the decoder");
-        family->load_decoder();
+        once_more("loading the decoder", release_caches, [this] { family->load_decoder(); });
     }
     transport.pulse().idle();
     std::int64_t frames = 0;
@@ -567,21 +594,33 @@ Report Job::State::run() {
     return report;
 }
 
+/// Memory ran out though the plan fits: another program took it, or the plan is wrong. What is saved is kept, and what needs less is told.
+Error Job::State::ran_out(const std::string& why) const {
+    auto request = fit_request(plan.num_poses());
+    const auto needed = plan::fullest(plan).bytes;
+    request.budget = needed * 8 / 10;
+    std::vector<std::string> near;
+    try {
+        near = nearest_that_fit(request);
+    } catch (const std::exception&) {  // there may be no memory even for that
+    }
+    return Error(ExitCode::does_not_fit,
+                 cat("out of memory in phase ", phase_name(), ", ", steps_done, " of ", plan.steps, " steps complete: ", first_line(why), "\nThe plan needs ",
+                     human_bytes(needed), " of ", budget.name, ". Complete steps are in ", settings.output.run_file,
+                     ": start the same job again, on this or another number of ranks, with that much free or with a smaller memory.budget. ",
+                     near.empty() ? "A smaller slices.length, decode.chunk or video size needs less" : cat("A fifth less is needed by each of: ", join(near, "; ")),
+                     "; that makes another video."));
+}
+
 Report Job::run() {
     auto& s = *state_;
-    const auto does_not_fit = [&s](const std::string& why) {
-        return Error(ExitCode::does_not_fit, cat("out of memory in phase ", s.phase_name(), ", ", s.steps_done, " of ", s.plan.steps, " steps complete: ", why,
-                                                 "; a smaller slices.length, decode.chunk or video size needs less, and makes another video"));
-    };
     try {
         return s.run();
-    } catch (const std::bad_alloc&) {
-        throw does_not_fit("the host has no more");
-    } catch (const c10::Error& error) {
-        std::string text = error.what_without_backtrace();
-        const bool no_memory = dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr || text.find("DefaultCPUAllocator") != std::string::npos;
-        if (no_memory) throw does_not_fit(text);
-        throw Error(ExitCode::failure, cat("libtorch failed in phase ", s.phase_name(), ": ", text));
+    } catch (const std::exception& error) {
+        if (is_out_of_memory(error)) throw s.ran_out(error.what());
+        if (const auto* torch = dynamic_cast<const c10::Error*>(&error))
+            throw Error(ExitCode::failure, cat("libtorch failed in phase ", s.phase_name(), ": ", torch->what_without_backtrace()));
+        throw;
     }
 }
 

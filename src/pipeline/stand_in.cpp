@@ -121,6 +121,7 @@ class StandIn final : public model::Family {
     void load_denoiser(const std::vector<bool>& /*wanted*/, const plan::MemoryChoice& /*choice*/) override {}
     void run(std::size_t unit, model::PassState& state, plan::FrameRange slots) override { units_.at(unit)->run(state, slots); }
     void drop_denoiser() override {}
+    void relieve() override {}
     const model::Units& units() const override { return units_; }
     const model::PassLayout& layout() const override { return layout_; }
     model::PassState resume(const plan::Pass& pass) override {

@@ -1,9 +1,15 @@
-// `weft`, but a rank fails where WEFT_FAULT says: "KIND RANK STEP", in front of the first task of that step (counted from 0) on that rank.
+// `weft`, but a rank fails where WEFT_FAULT says: "KIND RANK STEP", in front of the first task of that step (counted from 0) on that rank. Or its memory runs
+// out: "once RANK N" refuses the N-th tensor, "large RANK N" from there on all of 16 KiB and more, "all RANK N" all; "count RANK FILE" writes how many tensors
+// each phase makes.
 #include "app/generate.hpp"
 #include "app/run.hpp"
+#include "device/meter.hpp"
 
+#include <atomic>
 #include <csignal>
+#include <cstdint>
 #include <cstdlib>
+#include <fstream>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -17,6 +23,39 @@ void fail_as(const std::string& kind) {
     if (kind == "usr1") std::raise(SIGUSR1);
     if (kind == "stall") std::this_thread::sleep_for(std::chrono::hours(1));
     if (kind == "throw") throw std::runtime_error("a test makes this rank throw");
+}
+
+/// What WEFT_FAULT asks of memory, on the rank that this process is.
+struct MemoryFault {
+    std::string kind;
+    std::int64_t point = 0;
+    std::string file;
+    std::atomic<std::int64_t> made{0};
+} memory_fault;
+
+bool refuses(std::int64_t bytes) {
+    const auto number = ++memory_fault.made;
+    if (memory_fault.kind == "count") {
+        const auto phases = weft::meter::phases();
+        std::ofstream(memory_fault.file, std::ios::app) << (phases.empty() ? "none" : phases.back().name) << " " << number << "\n";
+        return false;
+    }
+    if (memory_fault.kind == "once") return number == memory_fault.point;
+    return number >= memory_fault.point && (memory_fault.kind == "all" || bytes >= 16384);
+}
+
+void let_memory_run_out() {
+    const char* const fault = std::getenv("WEFT_FAULT");
+    const char* const launched = std::getenv("OMPI_COMM_WORLD_RANK");
+    if (fault == nullptr) return;
+    std::string kind, last;
+    int rank = 0;
+    std::istringstream(fault) >> kind >> rank >> last;
+    if ((kind != "once" && kind != "large" && kind != "all" && kind != "count") || rank != (launched == nullptr ? 0 : std::atoi(launched))) return;
+    memory_fault.kind = kind;
+    memory_fault.file = last;
+    memory_fault.point = std::atoll(last.c_str());
+    weft::meter::refuse_where(refuses);
 }
 
 void add_faulty_generate(CLI::App& root, weft::app::Actions& actions) {
@@ -39,5 +78,6 @@ void add_faulty_generate(CLI::App& root, weft::app::Actions& actions) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    let_memory_run_out();
     return weft::app::run_program(argc, argv, {add_faulty_generate});
 }

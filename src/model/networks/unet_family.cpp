@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "device/meter.hpp"
+#include "plan/memory.hpp"
 
 #include <algorithm>
 
@@ -49,6 +50,7 @@ void UNetFamily::bind(Unit& unit) const {
 void UNetFamily::load_denoiser(const std::vector<bool>& wanted, const plan::MemoryChoice& choice) {
     ensure(wanted.size() == units_.size(), "each unit is wanted or not");
     choice_ = choice;
+    wanted_ = wanted;
     if (std::find(wanted.begin(), wanted.end(), true) == wanted.end()) return;
     const auto known = context();
     weights_ = folder_.source(Part::denoiser, device_, form_.dtype);
@@ -62,10 +64,26 @@ void UNetFamily::load_denoiser(const std::vector<bool>& wanted, const plan::Memo
         if (choice_.stream_window > 0) units_[unit]->release();
     }
     if (wanted.front()) pose_network_ = bound(folder_.networks().pose, folder_, Part::pose_network, device_, form_.dtype);
-    if (choice_.stream_window == 0) return;
+    if (choice_.stream_window > 0) stream_weights(choice_.stream_window);
+}
+
+void UNetFamily::stream_weights(std::int64_t window) {
     std::vector<std::int64_t> bytes;
     for (const auto& unit : layout_.shape.units) bytes.push_back(unit.weight_bytes);
-    stream_.emplace(units_, wanted, std::move(bytes), choice_.stream_window, device_, [this](Unit& unit) { bind(unit); });
+    stream_.emplace(units_, wanted_, std::move(bytes), window, device_, [this](Unit& unit) { bind(unit); });
+}
+
+void UNetFamily::relieve() {
+    pose_features_.clear();
+    choice_.keep_pose_features = false;
+    if (weights_ != nullptr && std::ranges::find(wanted_, true) != wanted_.end()) {
+        stream_.reset();
+        for (std::size_t unit = 0; unit < units_.size(); ++unit)
+            if (wanted_[unit]) units_[unit]->release();
+        choice_.stream_window = plan::least_window(layout_.shape, wanted_);
+        stream_weights(choice_.stream_window);
+    }
+    release_caches();
 }
 
 void UNetFamily::drop_denoiser() {

@@ -38,6 +38,7 @@ class UNetFamily : public Family {
     void drop_denoiser() final;
     const Units& units() const final { return units_; }
     void run(std::size_t unit, PassState& state, plan::FrameRange slots) final;
+    void relieve() final;
     std::optional<StreamTimes> stream_times() const final;
     const PassLayout& layout() const final { return layout_; }
     PassState resume(const plan::Pass& pass) final;
@@ -75,6 +76,7 @@ class UNetFamily : public Family {
   private:
     [[nodiscard]] Context context() const;
     void bind(Unit& unit) const;
+    void stream_weights(std::int64_t window);
     /// Features of the frames in some slots of a slice, whose frames `frames` names in slot order: [slots, h, w, channels].
     [[nodiscard]] at::Tensor pose_features(std::int64_t slice, const std::vector<std::int64_t>& frames, plan::FrameRange slots);
 
@@ -83,6 +85,7 @@ class UNetFamily : public Family {
     PassLayout layout_;
     plan::MemoryChoice choice_;
     Units units_;
+    std::vector<bool> wanted_;               ///< of the units
     std::unique_ptr<WeightSource> weights_;  ///< of units that are streamed
     std::optional<WeightStream> stream_;
     at::Tensor image_embedding_;
