@@ -10,8 +10,10 @@
 #include "pipeline/staging.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <numeric>
+#include <thread>
 
 namespace weft::pipeline {
 
@@ -91,13 +93,20 @@ void ClipDenoiser::make_slots() {
         auto& way = ways_.emplace_back();
         way.rooms = plan::rooms_of(plan_.shape, route);
         way.slots.resize(way.rooms.size());
+        way.outgoing.resize(way.rooms.size());
         for (std::size_t room = 0; room < way.rooms.size(); ++room) {
             const auto& one = way.rooms[room];
-            if (one.to != rank_) continue;
+            if (one.to != rank_ && one.from != rank_) continue;
             const auto size = frame_size(one);
-            for (std::int64_t slot = 0; slot < route.slots; ++slot)
-                way.slots[room].push_back(at::empty({one.slots.size(), size.height, size.width, size.channels}, options));
-            ensure(static_cast<std::int64_t>(way.slots[room].front().nbytes()) == one.bytes, "a room is as large as the plan says");
+            const auto make = [&] {
+                auto made = at::empty({one.slots.size(), size.height, size.width, size.channels}, options);
+                ensure(static_cast<std::int64_t>(made.nbytes()) == one.bytes, "a room is as large as the plan says");
+                return made;
+            };
+            if (one.to == rank_)
+                for (std::int64_t slot = 0; slot < route.slots; ++slot) way.slots[room].push_back(make());
+            else
+                way.outgoing[room].tensor = make();
         }
     }
 }
@@ -242,19 +251,21 @@ void ClipDenoiser::leave(const plan::Task& task, std::size_t leg, model::PassSta
             tensor = state.skips.at(static_cast<std::size_t>(std::find(made.begin(), made.end(), one.item) - made.begin()));
         ensure(tensor.defined() && tensor.size(0) == plan_.shape.num_slots, "what a leg leaves is there");
         tensor = tensor.narrow(0, one.slots.begin, one.slots.size());
-        if (one.to == rank_)
-            way.slots[room].at(static_cast<std::size_t>(task.slot)).copy_(tensor);
-        else
-            leaving_.emplace(std::pair(task.pass, room), tensor);
+        if (one.to != rank_) await_departure(way.outgoing[room], plan::describe(task.pass));
+        (one.to == rank_ ? way.slots[room].at(static_cast<std::size_t>(task.slot)) : way.outgoing[room].tensor).copy_(tensor);
     }
-    // A slot may be filled again as soon as the next rank has what leaves here: nothing that leaves lies in one.
-    for (auto& [key, tensor] : leaving_)
-        for (const auto& slots : way.slots)
-            for (const auto& slot : slots)
-                if (tensor.is_alias_of(slot)) {
-                    const OwnedBy owner(Owner::activations);
-                    tensor = tensor.clone();
-                }
+}
+
+/// The message before needs no pass behind it to arrive: its receive was posted when its pass was let in, with smaller numbers than all that waits here.
+void ClipDenoiser::await_departure(const Outgoing& outgoing, const std::string& what) const {
+    constexpr double seconds_after_stop = 2;
+    double stopped_s = 0;
+    for (constexpr std::chrono::microseconds nap(100); !outgoing.travelling.expired(); std::this_thread::sleep_for(nap)) {
+        pulse_.waiting(cat("what the pass before left to travel on, to leave ", what));
+        if (!stop::requested()) continue;
+        if (stopped_s == 0) stopped_s = Trace::now();
+        if (Trace::now() - stopped_s > seconds_after_stop) stop::here_if_requested();
+    }
 }
 
 void ClipDenoiser::add_prediction(const plan::Pass& pass, FrameRanges frames, at::Tensor rows) {
@@ -330,9 +341,10 @@ comm::Buffer ClipDenoiser::sent(const plan::Message& message, const at::Tensor& 
 
 comm::Buffer ClipDenoiser::pack(const plan::Message& message) {
     if (plan::between_legs(message.cargo)) {
-        auto found = leaving_.extract({message.pass, message.room});
-        ensure(!found.empty(), "what is sent was left by its leg");
-        return sent(message, found.mapped());
+        auto& outgoing = way_of(message.pass).outgoing.at(message.room);
+        auto buffer = sent(message, outgoing.tensor);
+        if (by_device(message) || !outgoing.tensor.is_cuda()) outgoing.travelling = buffer.keeper;
+        return buffer;
     }
     const OwnedBy owner(Owner::latents);
     if (message.cargo != plan::Cargo::prediction) return sent(message, gather(message.frames));

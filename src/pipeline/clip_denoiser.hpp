@@ -9,6 +9,8 @@
 
 #include <array>
 #include <map>
+#include <memory>
+#include <string>
 #include <vector>
 
 namespace weft::pipeline {
@@ -45,10 +47,16 @@ class ClipDenoiser final : public Denoiser {
         at::Tensor rows;  ///< [frames, channels, h, w] in the network's type
         std::int64_t awaited = 0;
     };
+    /// Where a room's tensor stands while it travels, so that the pass can go and what is held does not depend on the links' speed.
+    struct Outgoing {
+        at::Tensor tensor;
+        std::weak_ptr<void> travelling;  ///< expired when the last message has left
+    };
     /// What passes leave here, or for others, on one route.
     struct Way {
         std::vector<plan::Room> rooms;
         std::vector<std::vector<at::Tensor>> slots;  ///< by room that ends here, by slot: [the room's slots, height, width, channels]
+        std::vector<Outgoing> outgoing;              ///< by room that begins here and ends elsewhere
     };
 
     void make_slots();
@@ -58,6 +66,7 @@ class ClipDenoiser final : public Denoiser {
     [[nodiscard]] Way& way_of(const plan::Pass& pass) { return ways_.at(plan_.deal.route_index(pass.slice, pass.branch)); }
     /// The state in front of a task's first piece.
     [[nodiscard]] model::PassState state_of(const plan::Task& task, std::size_t leg);
+    void await_departure(const Outgoing& outgoing, const std::string& what) const;
     /// Gives away what a task leaves for later legs.
     void leave(const plan::Task& task, std::size_t leg, model::PassState& state);
     void finish(const plan::Pass& pass, model::PassState& state);
@@ -84,7 +93,6 @@ class ClipDenoiser final : public Denoiser {
     at::Tensor guidance_;  ///< [latent frames, 1, 1, 1]
     std::map<plan::Pass, Prediction> predictions_;
     std::vector<Way> ways_;                                               ///< by route
-    std::map<std::pair<plan::Pass, std::size_t>, at::Tensor> leaving_;    ///< (pass, room) -> what a leg has left for another rank, until it is packed
     double begin_seconds_ = 0;                                            ///< of the newest pass's inputs, for the stall watch; 0: not yet known
     double gpu_seconds_ = 0;                                              ///< the same, of its wait for the GPU
     std::array<std::vector<double>, model::num_branches> piece_seconds_;  ///< of the newest pass, for the stall watch; 0: not yet known

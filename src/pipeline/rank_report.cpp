@@ -4,6 +4,7 @@
 #include "device/device.hpp"
 #include "device/meter.hpp"
 #include "pipeline/kinds.hpp"
+#include "plan/memory.hpp"
 
 #include <sstream>
 
@@ -29,6 +30,12 @@ constexpr Count counts[] = {
     {"slot_bytes", &RankReport::slot_bytes},
     {"planned_weight_bytes", &RankReport::planned_weight_bytes},
     {"planned_slot_bytes", &RankReport::planned_slot_bytes},
+    {"encode_peak_bytes", &RankReport::encode_peak_bytes},
+    {"denoise_peak_bytes", &RankReport::denoise_peak_bytes},
+    {"decode_peak_bytes", &RankReport::decode_peak_bytes},
+    {"planned_encode_peak_bytes", &RankReport::planned_encode_peak_bytes},
+    {"planned_denoise_peak_bytes", &RankReport::planned_denoise_peak_bytes},
+    {"planned_decode_peak_bytes", &RankReport::planned_decode_peak_bytes},
 };
 struct Time {
     const char* name;
@@ -73,7 +80,14 @@ RankReport report_of(const plan::Plan& plan, const Held& held, const comm::Trans
     report.slot_bytes = held.slots;
     report.planned_weight_bytes = planned.weights;
     report.planned_slot_bytes = planned.slots;
+    const auto memory = plan::rank_memory(plan, transport.who().rank);
+    report.planned_encode_peak_bytes = memory.encode.held.tensors;
+    report.planned_denoise_peak_bytes = memory.denoise.held.tensors;
+    report.planned_decode_peak_bytes = memory.decode.held.tensors;
     for (const auto& phase : meter::phases()) {
+        if (phase.name == "encode") report.encode_peak_bytes = phase.peak;
+        if (phase.name == "denoise") report.denoise_peak_bytes = phase.peak;
+        if (phase.name == "decode") report.decode_peak_bytes = phase.peak;
         if (phase.name == "denoise") {
             report.denoise_seconds = phase.seconds;
             report.denoise_cpu_seconds = phase.cpu_seconds;

@@ -25,6 +25,12 @@ struct RankReport {
     std::int64_t slot_bytes = 0;
     std::int64_t planned_weight_bytes = 0;  ///< the same as the plan counts
     std::int64_t planned_slot_bytes = 0;
+    std::int64_t encode_peak_bytes = 0;  ///< of tensors, by phase; 0 where there was none
+    std::int64_t denoise_peak_bytes = 0;
+    std::int64_t decode_peak_bytes = 0;
+    std::int64_t planned_encode_peak_bytes = 0;  ///< the same as the plan predicts
+    std::int64_t planned_denoise_peak_bytes = 0;
+    std::int64_t planned_decode_peak_bytes = 0;
     double denoise_seconds = 0;  ///< wall
     double denoise_cpu_seconds = 0;
     double decode_cpu_seconds = 0;

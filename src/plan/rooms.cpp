@@ -55,7 +55,10 @@ std::int64_t slot_bytes(const PassShape& shape, const Deal& deal, int rank) {
     std::int64_t bytes = 0;
     for (const auto& route : deal.routes())
         for (const auto& room : rooms_of(shape, route))
-            if (room.to == rank) bytes += room.bytes * route.slots;
+            if (room.to == rank)
+                bytes += room.bytes * route.slots;
+            else if (room.from == rank)
+                bytes += room.bytes;
     return bytes;
 }
 

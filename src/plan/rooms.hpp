@@ -35,7 +35,7 @@ struct Room {
 /// Bytes that wait in front of a piece: what moves if the pass is cut there and nowhere else.
 [[nodiscard]] std::int64_t bytes_across(const PassShape& shape, std::int64_t piece);
 
-/// Room of all slots of all routes at a rank.
+/// Room of all slots of all routes at a rank, and, once a route, for what leaves it for other ranks.
 [[nodiscard]] std::int64_t slot_bytes(const PassShape& shape, const Deal& deal, int rank);
 
 }  // namespace weft::plan
