@@ -425,7 +425,6 @@ void check_settings(const Settings& s, Mistakes& mistakes) {
     of_the_other(musepose && s.sampling.motion_bucket != defaults.sampling.motion_bucket, "sampling.motion_bucket", cat(s.sampling.motion_bucket));
     of_the_other(musepose && !s.input.image_pose.empty(), "input.image_pose", in_quotes(s.input.image_pose));
     not_offered(s.memory.numerics != NumericsRule::fixed, "memory.numerics", in_quotes(enum_name(s.memory.numerics)), "use \"fixed\"");
-    not_offered(s.memory.weights == WeightPlace::streamed, "memory.weights", in_quotes(enum_name(s.memory.weights)), "use \"auto\" or \"resident\"");
 }
 
 }  // namespace weft

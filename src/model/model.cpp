@@ -2,6 +2,8 @@
 
 #include "model/rehearse.hpp"
 
+#include <algorithm>
+
 namespace weft::model {
 
 PassLayout Model::pass_layout(const Settings& settings, std::int64_t num_slots, const ComputeDevice& device) const {
@@ -10,7 +12,7 @@ PassLayout Model::pass_layout(const Settings& settings, std::int64_t num_slots, 
     return pass_layout(settings, num_slots, kind, dtype, assumed_flops_per_second(kind, dtype));
 }
 
-plan::ModelShape Model::shape(const Settings& settings, std::int64_t num_slots, c10::DeviceType kind, const plan::MemoryChoice& choice,
+plan::ModelShape Model::shape(const Settings& settings, std::int64_t num_frames, std::int64_t num_slots, c10::DeviceType kind, const plan::MemoryChoice& choice,
                              double flops_per_second) const {
     const auto device = rehearsal_device(kind);
     const auto dtype = resolve_dtype(settings.model.dtype, device, "model.dtype");
@@ -28,7 +30,8 @@ plan::ModelShape Model::shape(const Settings& settings, std::int64_t num_slots, 
               .latent_channels = shape.latent_channels,
               .height = settings.video.height / 8,
               .width = settings.video.width / 8,
-              .decode_chunk = settings.decode.chunk,
+              .decode_chunk = std::min(settings.decode.chunk, num_frames),
+              .last_chunk = num_frames % std::min(settings.decode.chunk, num_frames),
               .choice = choice},
              shape);
     return shape;

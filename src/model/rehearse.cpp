@@ -78,11 +78,15 @@ void rehearse(const std::function<std::unique_ptr<Family>(const ComputeDevice& d
         pass.pieces.back().working[b] = most(pass.pieces.back().working[b], finishing.peak());
     }
     family->drop_denoiser();
-    const Rehearsed decode(rehearsal);
-    family->load_decoder();
-    static_cast<void>(family->decode(latents(size.decode_chunk)));
-    shape.decode = decode.peak();
-    family->drop_decoder();
+    const auto decode = [&](std::int64_t count) {
+        const Rehearsed decoding(rehearsal);
+        family->load_decoder();
+        static_cast<void>(family->decode(latents(count)));
+        family->drop_decoder();
+        return decoding.peak();
+    };
+    shape.decode = decode(size.decode_chunk);
+    shape.decode_last = size.last_chunk > 0 ? decode(size.last_chunk) : shape.decode;
     shape.memory = size.choice;
 }
 

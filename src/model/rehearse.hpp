@@ -12,6 +12,7 @@ struct RehearsalSize {
     std::int64_t latent_channels = 4;
     std::int64_t height = 0, width = 0;  ///< of the latents
     std::int64_t decode_chunk = 1;
+    std::int64_t last_chunk = 0;  ///< frames of the last chunk where it is shorter; 0: it is not
     plan::MemoryChoice choice;  ///< of how passes run; weights are told unit by unit whether they stay or not
 };
 

@@ -93,10 +93,12 @@ comm::Buffer shown_frames(const at::Tensor& decoded, plan::FrameRange chunk, con
     const OwnedBy owner(Owner::frames);
     const auto shown = shape.shown(chunk);
     auto buffer = comm::make_buffer(shape.bytes(chunk));
-    if (shown == 0) return buffer;
-    const auto sized = model::scaled_bilinear(decoded.narrow(0, chunk.size() - shown, shown), shape.height, shape.width);
-    const auto frames = model::to_bytes(sized).to(c10::kCPU).contiguous();
-    std::memcpy(buffer.bytes.data(), frames.const_data_ptr(), buffer.bytes.size());
+    auto* into = buffer.bytes.data();
+    for (auto frame = chunk.size() - shown; frame < chunk.size(); ++frame) {  // one by one: the film's may be much larger than the network's
+        const auto bytes = model::to_bytes(model::scaled_bilinear(decoded.narrow(0, frame, 1), shape.height, shape.width)).to(c10::kCPU).contiguous();
+        std::memcpy(into, bytes.const_data_ptr(), bytes.nbytes());
+        into += bytes.nbytes();
+    }
     return buffer;
 }
 }  // namespace

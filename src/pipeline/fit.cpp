@@ -39,7 +39,7 @@ class Planner {
   private:
     [[nodiscard]] const plan::ModelShape& shape_of(bool remakes_first_skip) {
         if (const auto known = shapes_.find(remakes_first_skip); known != shapes_.end()) return known->second;
-        auto shape = request_.model.shape(request_.settings, plan::slots_of(request_.settings, request_.num_poses), request_.kind,
+        auto shape = request_.model.shape(request_.settings, plan::frames_of(request_.settings, request_.num_poses), plan::slots_of(request_.settings, request_.num_poses), request_.kind,
                                           {.remake_first_skip = remakes_first_skip});
         if (request_.kind == c10::kCPU) {  // the picture, which is there meanwhile, and one channel of it in fp32
             const auto picture = 3 * request_.picture_pixels;

@@ -178,7 +178,9 @@ RankMemory rank_memory(const Plan& plan, int rank) {
         memory.encode.held = most(plan.encode, {noise, noise});
         weigh_denoising(plan, rank, memory);
     }
-    if (std::ranges::find(plan.decoder, rank) != plan.decoder.end()) memory.decode.held = plan.decode_working + plan.shape.conditioning_bytes;
+    for (std::size_t chunk = 0; chunk < plan.decoder.size(); ++chunk)
+        if (plan.decoder[chunk] == rank)
+            memory.decode.held = most(memory.decode.held, (chunk + 1 < plan.decoder.size() ? plan.decode_working : plan.decode_last) + plan.shape.conditioning_bytes);
     for (auto* phase : {&memory.encode, &memory.denoise, &memory.decode}) phase->total = with_table(phase->held, plan.on_gpu);
     return memory;
 }

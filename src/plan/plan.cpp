@@ -15,6 +15,10 @@ bool covers(const Slice& slice, std::int64_t latent) {
 }
 }  // namespace
 
+std::int64_t frames_of(const Settings& settings, std::int64_t num_poses) {
+    return settings.model.family == FamilyName::mimicmotion ? num_poses + 1 : num_poses;
+}
+
 std::int64_t slots_of(const Settings& settings, std::int64_t num_poses) {
     const auto& s = settings.slices;
     if (settings.model.family == FamilyName::mimicmotion) return std::min(s.length, num_poses + 1);
@@ -58,6 +62,7 @@ Plan make_plan(const Settings& settings, Slices slices, std::int64_t num_frames,
     plan.memory = shape.memory;
     plan.encode = shape.encode;
     plan.decode_working = shape.decode;
+    plan.decode_last = shape.decode_last;
     plan.on_gpu = shape.on_gpu;
     plan.latents_on_device = shape.on_gpu && num_ranks > 1;
     plan.links = links;

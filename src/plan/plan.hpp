@@ -26,6 +26,7 @@ struct ModelShape {
     std::int64_t prediction_bytes = 4;  ///< of one element as it travels: the network's type
     PassShape pass = plain_shape(1);
     HeldBytes encode, decode;  ///< at most, in those phases, by the networks; decoding a chunk
+    HeldBytes decode_last;     ///< decoding the last chunk, which may be shorter
     MemoryChoice memory;       ///< that `pass` was told for
     bool on_gpu = false;
 };
@@ -62,7 +63,7 @@ struct Plan {
     std::int64_t steps = 0;
     PassShape shape;
     MemoryChoice memory;
-    HeldBytes encode, decode_working;  ///< ModelShape's
+    HeldBytes encode, decode_working, decode_last;  ///< ModelShape's
     bool on_gpu = false;
     bool latents_on_device = false;    ///< as where they travel from GPU to GPU; else in the host's memory
     Links links;
@@ -89,6 +90,9 @@ struct Plan {
     /// Slices that cover a latent frame, ascending.
     [[nodiscard]] std::vector<std::int64_t> covering(std::int64_t latent) const;
 };
+
+/// Frames of a clip of so many poses: with the reference, where that is one.
+[[nodiscard]] std::int64_t frames_of(const Settings& settings, std::int64_t num_poses);
 
 /// Frames of each slice of a clip of so many poses: what a model's pass shape is made for.
 [[nodiscard]] std::int64_t slots_of(const Settings& settings, std::int64_t num_poses);

@@ -57,8 +57,8 @@ INSTANTIATE_TEST_SUITE_P(
                               {"layout.stages = 2: counts only with layout.kind = \"stages\"",
                                "layout.map = \"spiral\": must be \"auto\", \"folded\", \"straight\"", "for example \"0@0, 1@40\""}},
                       Mistake{"FeaturesOfLaterBuilds",
-                              {"memory.numerics=free", "memory.weights=streamed"},
-                              {"memory.numerics = \"free\": is not offered by this build", "memory.weights = \"streamed\": is not offered by this build"}}),
+                              {"memory.numerics=free"},
+                              {"memory.numerics = \"free\": is not offered by this build"}}),
     [](const auto& one) { return std::string(one.param.name); });
 
 TEST(SettingsMistakes, AreListedTogetherFromTheFileAndTheCommandLine) {

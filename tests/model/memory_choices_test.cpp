@@ -66,7 +66,7 @@ class MemoryChoices : public testing::TestWithParam<std::tuple<FamilyName, Choic
 TEST_P(MemoryChoices, KeepTheBitsWithinWhatThePlanSays) {
     const auto& wish = std::get<1>(GetParam());
     plan::MemoryChoice choice{wish.keep_pose_features, wish.remake_first_skip, 0};
-    const auto shape = model_->shape(settings_, frames, c10::kCPU, choice).pass;
+    const auto shape = model_->shape(settings_, frames, frames, c10::kCPU, choice).pass;
     const std::vector<bool> all(shape.units.size(), true);
     const std::vector pieces{plan::PieceRange{0, shape.num_pieces()}};
     if (wish.window > 0)

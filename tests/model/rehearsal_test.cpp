@@ -59,7 +59,7 @@ TEST_P(Rehearsed, PeaksAreTheMeters) {
     const auto model = open_model(settings, mistakes);
     mistakes.throw_if_any("in a test:");
     const auto device = open_device(settings.device);
-    const auto shape = model->shape(settings, sample.frames, c10::kCPU);
+    const auto shape = model->shape(settings, sample.chunk, sample.frames, c10::kCPU);
 
     plan::Plan clip;
     clip.num_frames = clip.num_latents = sample.frames;

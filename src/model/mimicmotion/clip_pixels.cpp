@@ -37,8 +37,9 @@ at::Tensor resize_with_antialiasing(const at::Tensor& x, std::int64_t size) {
 
 at::Tensor clip_pixels(const at::Tensor& image_u8, std::int64_t image, const PreprocessorConfig& config) {
     const auto x = image_u8.permute({2, 0, 1}).unsqueeze(0).to(c10::kFloat).contiguous() / 255.0;
-    const auto small = (resize_with_antialiasing(x * 2.0 - 1.0, image) + 1.0) / 2.0;
-    return clip_normalised(small.permute({0, 2, 3, 1}).contiguous(), config.mean, config.deviation);
+    auto small = resize_with_antialiasing(x * 2.0 - 1.0, image).add_(1.0).div_(2.0);
+    small = small.permute({0, 2, 3, 1}).contiguous();
+    return clip_normalised(small, config.mean, config.deviation);
 }
 
 }  // namespace weft::model::mimicmotion

@@ -13,7 +13,7 @@ at::Tensor patches_of(const at::Tensor& pixels, const at::Tensor& weight) {
     const auto rows = pixels.size(1) / size;
     const auto columns = pixels.size(2) / size;
     const auto squares = pixels.view({rows, size, columns, size, 3}).permute({0, 2, 4, 1, 3}).reshape({rows * columns, 3 * size * size});
-    return at::mm(squares, weight.view({weight.size(0), -1}).t()).unsqueeze(0);
+    return linear(squares, {weight.view({weight.size(0), -1}), {}}).unsqueeze(0);
 }
 }  // namespace
 
@@ -111,7 +111,7 @@ at::Tensor clip_normalised(const at::Tensor& x, const std::vector<double>& mean,
         std::copy(values.begin(), values.end(), made.mutable_data_ptr<float>());
         return made;
     };
-    return (x - by_channel(mean)) / by_channel(deviation);
+    return (x - by_channel(mean)).div_(by_channel(deviation));
 }
 
 }  // namespace weft::model
