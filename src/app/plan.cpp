@@ -36,8 +36,11 @@ int run(const Arguments& arguments) {
     if (!arguments.memory.empty() && !memory) mistakes.add("--memory", arguments.memory, "must be a number of bytes with a unit", "for example 24GiB");
     const auto links = links_from(arguments.links, arguments.ranks, mistakes);
     mistakes.throw_if_any("weft plan cannot go on:");
-    std::cout << pipeline::preview(
-        {.settings = settings, .num_ranks = arguments.ranks, .links = told(arguments.links) ? std::optional(links) : std::nullopt, .memory = memory, .costs = arguments.costs});
+    std::cout << pipeline::preview({.settings = settings,
+                                    .num_ranks = arguments.ranks,
+                                    .links = told(arguments.links) ? std::optional(links) : std::nullopt,
+                                    .memory = memory,
+                                    .costs = arguments.costs});
     return 0;
 }
 

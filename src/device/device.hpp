@@ -13,9 +13,9 @@ namespace weft {
 struct ComputeDevice {
     c10::Device torch{c10::kCPU};
     c10::DeviceType rehearsed = c10::kCPU;  ///< what tensors without data stand for, where `torch` is the meta device
-    std::string description;      ///< for the user: "CPU, AVX512, 1 thread" or "GPU 0, NVIDIA H200, 139 GiB"
-    std::string numerics_class;   ///< what the bits depend on: instruction set and threads, or compute capability and SM count
-    std::int64_t free_bytes = 0;  ///< free memory now
+    std::string description;                ///< for the user: "CPU, AVX512, 1 thread" or "GPU 0, NVIDIA H200, 139 GiB"
+    std::string numerics_class;             ///< what the bits depend on: instruction set and threads, or compute capability and SM count
+    std::int64_t free_bytes = 0;            ///< free memory now
 
     [[nodiscard]] c10::DeviceType kind() const { return torch.is_meta() ? rehearsed : torch.type(); }
     [[nodiscard]] bool is_cuda() const { return kind() == c10::kCUDA; }

@@ -186,7 +186,8 @@ void refuse_where(bool (*says)(std::int64_t bytes)) {
 
 bool is_out_of_memory(const std::exception& error) {
     if (const auto* torch = dynamic_cast<const c10::Error*>(&error))
-        return dynamic_cast<const c10::OutOfMemoryError*>(torch) != nullptr || std::string_view(torch->what_without_backtrace()).find("DefaultCPUAllocator") != std::string_view::npos;
+        return dynamic_cast<const c10::OutOfMemoryError*>(torch) != nullptr ||
+               std::string_view(torch->what_without_backtrace()).find("DefaultCPUAllocator") != std::string_view::npos;
     return dynamic_cast<const std::bad_alloc*>(&error) != nullptr;
 }
 

@@ -1,7 +1,7 @@
 #pragma once
-#include "model/weight_stream.hpp"
 #include "model/pass_layout.hpp"
 #include "model/unit.hpp"
+#include "model/weight_stream.hpp"
 #include "plan/memory_choice.hpp"
 #include "plan/pass.hpp"
 
@@ -65,7 +65,8 @@ class Family {
     /// Guided prediction to next latents; elementwise, all fp32 [n, channels, h, w], where they lie.
     [[nodiscard]] virtual at::Tensor step(const at::Tensor& latents, const at::Tensor& prediction, std::int64_t step) const = 0;
 
-    virtual void load_decoder() = 0;
+    virtual void load_decoder(const plan::MemoryChoice& choice) = 0;
+    void load_decoder() { load_decoder({}); }
     virtual void drop_decoder() = 0;
 
     /// One chunk of latents [n, channels, h, w] to frames [n, height, width, 3] fp32 in [0, 1].

@@ -13,7 +13,7 @@ PassLayout Model::pass_layout(const Settings& settings, std::int64_t num_slots, 
 }
 
 plan::ModelShape Model::shape(const Settings& settings, std::int64_t num_frames, std::int64_t num_slots, c10::DeviceType kind, const plan::MemoryChoice& choice,
-                             double flops_per_second) const {
+                              double flops_per_second) const {
     const auto device = rehearsal_device(kind);
     const auto dtype = resolve_dtype(settings.model.dtype, device, "model.dtype");
     const auto rate = flops_per_second > 0 ? flops_per_second : assumed_flops_per_second(kind, dtype);

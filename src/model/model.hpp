@@ -26,11 +26,10 @@ class Model {
     /// The same with costs as at `assumed_flops_per_second`.
     [[nodiscard]] PassLayout pass_layout(const Settings& settings, std::int64_t num_slots, const ComputeDevice& device) const;
 
-    /// All that a plan weighs of a job of `num_frames` frames on a kind of device that need not be here: costs as in pass_layout, and memory, from a rehearsal of all phases.
-    /// Types as the settings have them, "auto" as on that device. Takes some tens of milliseconds.
+    /// All that a plan weighs of a job of `num_frames` frames on a kind of device that need not be here: costs as in pass_layout, and memory, from a rehearsal
+    /// of all phases. Types as the settings have them, "auto" as on that device. Takes some tens of milliseconds.
     [[nodiscard]] plan::ModelShape shape(const Settings& settings, std::int64_t num_frames, std::int64_t num_slots, c10::DeviceType kind,
-                                         const plan::MemoryChoice& choice = {},
-                                         double flops_per_second = 0) const;
+                                         const plan::MemoryChoice& choice = {}, double flops_per_second = 0) const;
 
     /// The family set up for one clip. `maps` gives the clip's pose maps.
     [[nodiscard]] virtual std::unique_ptr<Family> for_clip(const Settings& settings, const plan::Plan& plan, const ComputeDevice& device,

@@ -78,15 +78,16 @@ void rehearse(const std::function<std::unique_ptr<Family>(const ComputeDevice& d
         pass.pieces.back().working[b] = most(pass.pieces.back().working[b], finishing.peak());
     }
     family->drop_denoiser();
-    const auto decode = [&](std::int64_t count) {
+    const auto decode = [&](std::int64_t count, bool remakes) {
         const Rehearsed decoding(rehearsal);
-        family->load_decoder();
+        family->load_decoder({.remake_in_decoder = remakes});
         static_cast<void>(family->decode(latents(count)));
         family->drop_decoder();
         return decoding.peak();
     };
-    shape.decode = decode(size.decode_chunk);
-    shape.decode_last = size.last_chunk > 0 ? decode(size.last_chunk) : shape.decode;
+    const auto last = size.last_chunk > 0 ? size.last_chunk : size.decode_chunk;
+    shape.decode = {.kept = decode(size.decode_chunk, false), .remade = decode(size.decode_chunk, true)};
+    shape.decode_last = {.kept = decode(last, false), .remade = decode(last, true)};
     shape.memory = size.choice;
 }
 

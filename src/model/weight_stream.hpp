@@ -16,13 +16,13 @@ namespace weft::model {
 
 /// What streaming has cost so far.
 struct StreamTimes {
-    std::int64_t bytes = 0;      ///< fetched
-    double fetch_seconds = 0;    ///< of the thread that fetches
-    double waited_seconds = 0;   ///< by the pass, for weights that were not there yet
+    std::int64_t bytes = 0;     ///< fetched
+    double fetch_seconds = 0;   ///< of the thread that fetches
+    double waited_seconds = 0;  ///< by the pass, for weights that were not there yet
 };
 
-/// The weights of the denoiser's units come and go while passes run: a thread of its own binds the units ahead of the one that runs, in running order, as far as
-/// they fit into a window, and the unit that has run is released. Where weights lie changes no bit.
+/// The weights of the denoiser's units come and go while passes run: a thread of its own binds the units ahead of the one that runs, in running order, as far
+/// as they fit into a window, and the unit that has run is released. Where weights lie changes no bit.
 class WeightStream {
   public:
     /// Binds a unit's weights; called by the stream's thread.
@@ -55,10 +55,10 @@ class WeightStream {
     mutable std::mutex mutex_;
     std::condition_variable changed_;
     std::set<std::size_t> bound_;
-    std::size_t running_ = 0;       ///< the unit that was asked for last
-    std::size_t next_ = 0;          ///< to be fetched
+    std::size_t running_ = 0;  ///< the unit that was asked for last
+    std::size_t next_ = 0;     ///< to be fetched
     bool fetching_ = false;
-    std::int64_t held_ = 0;         ///< bytes of the bound units and of the one that is being fetched
+    std::int64_t held_ = 0;  ///< bytes of the bound units and of the one that is being fetched
     bool ends_ = false;
     std::exception_ptr failure_;
     StreamTimes times_;

@@ -209,7 +209,8 @@ void ClipDenoiser::compute(const plan::Task& task) {
     };
     // A later leg works in the slot in which it found its tensors: what is half done cannot be begun again.
     if (leg == 0)
-        once_more(cat("in ", what), [this] { family_.relieve(); }, work);
+        once_more(
+            cat("in ", what), [this] { family_.relieve(); }, work);
     else
         work();
     if (family_.device().is_cuda()) {  // once a task, so that the stall watch and the events know when it has really ended; the queue is short again soon
@@ -310,17 +311,18 @@ void ClipDenoiser::advance(const plan::Advance& advance) {
     pulse_.working(cat("blending step ", advance.step + 1));
     const OwnedBy owner(Owner::latents);
     for (const auto& frames : some_at_a_time(advance.frames))
-        once_more(cat("blending step ", advance.step + 1), [this] { family_.relieve(); }, [&] {  // nothing is written before all is known
-            auto prediction = blend(advance.step, plan::Branch::conditional, frames);
-            if (plan_.guided) {
-                const auto unconditional = blend(advance.step, plan::Branch::unconditional, frames);
-                prediction = unconditional + guidance_.narrow(0, frames.begin, frames.size()) * (prediction - unconditional);
-            }
-            const auto rows = runs_of(kept_, frames);
-            ensure(rows.size() == 1 && rows.front().count == frames.size(), "a rank keeps the frames that it owns");
-            auto target = latents_.narrow(0, rows.front().row, frames.size());
-            target.copy_(family_.step(target, prediction, advance.step));
-        });
+        once_more(
+            cat("blending step ", advance.step + 1), [this] { family_.relieve(); }, [&] {  // nothing is written before all is known
+                auto prediction = blend(advance.step, plan::Branch::conditional, frames);
+                if (plan_.guided) {
+                    const auto unconditional = blend(advance.step, plan::Branch::unconditional, frames);
+                    prediction = unconditional + guidance_.narrow(0, frames.begin, frames.size()) * (prediction - unconditional);
+                }
+                const auto rows = runs_of(kept_, frames);
+                ensure(rows.size() == 1 && rows.front().count == frames.size(), "a rank keeps the frames that it owns");
+                auto target = latents_.narrow(0, rows.front().row, frames.size());
+                target.copy_(family_.step(target, prediction, advance.step));
+            });
     forget_advanced(advance);
 }
 

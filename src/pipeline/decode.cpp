@@ -114,7 +114,8 @@ void decode_chunks(model::Family& family, const plan::Plan& plan, const FilmShap
         const auto input = chunks.next();
         transport.pulse().working(cat("decoding chunk ", chunk + 1, " of ", plan.decode.size()), expected_s);
         const Stopwatch watch;
-        auto frames = once_more(cat("decoding chunk ", chunk + 1), release_caches, [&] { return shown_frames(family.decode(input), range, shape); });
+        auto frames = once_more(
+            cat("decoding chunk ", chunk + 1), [&family] { family.relieve(); }, [&] { return shown_frames(family.decode(input), range, shape); });
         expected_s = watch.seconds();
         transport.pulse().idle();  // encoder and disk take the time that they take
         if (film != nullptr) {

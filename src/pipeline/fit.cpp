@@ -25,6 +25,10 @@ class Planner {
         Fit made;
         made.plan = plan::make_plan(settings, request_.num_poses, shape, request_.num_ranks, request_.links, request_.budget);
         made.fullest = plan::fullest(made.plan);
+        if (request_.budget && made.fullest.bytes > *request_.budget && made.fullest.phase == "decode") {
+            made.plan.memory.remake_in_decoder = true;
+            made.fullest = plan::fullest(made.plan);
+        }
         made.slow_down = plan::slow_down(made.plan);
         made.fits = !request_.budget || made.fullest.bytes <= *request_.budget;
         return made;
@@ -39,8 +43,8 @@ class Planner {
   private:
     [[nodiscard]] const plan::ModelShape& shape_of(bool remakes_first_skip) {
         if (const auto known = shapes_.find(remakes_first_skip); known != shapes_.end()) return known->second;
-        auto shape = request_.model.shape(request_.settings, plan::frames_of(request_.settings, request_.num_poses), plan::slots_of(request_.settings, request_.num_poses), request_.kind,
-                                          {.remake_first_skip = remakes_first_skip});
+        auto shape = request_.model.shape(request_.settings, plan::frames_of(request_.settings, request_.num_poses),
+                                          plan::slots_of(request_.settings, request_.num_poses), request_.kind, {.remake_first_skip = remakes_first_skip});
         if (request_.kind == c10::kCPU) {  // the picture, which is there meanwhile, and one channel of it in fp32
             const auto picture = 3 * request_.picture_pixels;
             const auto sizing = picture + 4 * request_.picture_pixels;
@@ -103,6 +107,7 @@ std::string choice_text(const plan::Plan& plan) {
     std::vector<std::string> parts;
     parts.push_back(choice.stream_window > 0 ? cat("weights streamed through ", human_bytes(choice.stream_window)) : "weights stay");
     parts.push_back(choice.keep_pose_features ? "pose features kept" : "pose features made again for each pass");
+    if (choice.remake_in_decoder) parts.push_back("temporal results of the decoder made again");
     if (choice.remake_first_skip) parts.push_back("the first skip made again");
     return join(parts);
 }

@@ -29,9 +29,9 @@ struct FitRequest {
 
 struct Fit {
     plan::Plan plan;
-    plan::Fullest fullest;   ///< the rank that needs most, by the plan
-    double slow_down = 1;    ///< plan::slow_down
-    bool fits = true;        ///< else the plan is the one that needs least
+    plan::Fullest fullest;  ///< the rank that needs most, by the plan
+    double slow_down = 1;   ///< plan::slow_down
+    bool fits = true;       ///< else the plan is the one that needs least
 };
 
 /// Refuses (exit code 2) layouts that cannot be.

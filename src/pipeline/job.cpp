@@ -291,8 +291,9 @@ void Job::State::make_plan() {
                          {"pieces", plan.shape.num_pieces()},
                          {"load_bound", plan.deal.load_bound(plan.shape)}});
     const auto memory = plan::rank_memory(plan, rank());
-    log::info(cat("memory    ", human_bytes(fitted.fullest.bytes), " predicted on ", num_ranks > 1 ? cat("rank ", fitted.fullest.rank, ", ") : "", "to ", fitted.fullest.phase,
-                  ", of ", human_bytes(budget.bytes), "; ", choice_text(plan), fitted.slow_down > 1.0005 ? cat(", ", fixed(100 * (fitted.slow_down - 1), 1), " % slower") : ""));
+    log::info(cat("memory    ", human_bytes(fitted.fullest.bytes), " predicted on ", num_ranks > 1 ? cat("rank ", fitted.fullest.rank, ", ") : "", "to ",
+                  fitted.fullest.phase, ", of ", human_bytes(budget.bytes), "; ", choice_text(plan),
+                  fitted.slow_down > 1.0005 ? cat(", ", fixed(100 * (fitted.slow_down - 1), 1), " % slower") : ""));
     for (const auto* one : {&memory.encode, &memory.denoise, &memory.decode})
         events.emit("predicted", {{"phase", one->name}, {"tensor_bytes", one->held.tensors}, {"bytes", one->total}});
 }
@@ -553,7 +554,7 @@ std::int64_t Job::State::decode(const HostLatents& latents) {
     const bool has_chunks = std::ranges::find(plan.decoder, rank()) != plan.decoder.end();
     if (has_chunks) {
         transport.pulse().working("loading the decoder");
-        once_more("loading the decoder", release_caches, [this] { family->load_decoder(); });
+        once_more("loading the decoder", release_caches, [this] { family->load_decoder(plan.memory); });
     }
     transport.pulse().idle();
     std::int64_t frames = 0;
@@ -604,12 +605,13 @@ Error Job::State::ran_out(const std::string& why) const {
         near = nearest_that_fit(request);
     } catch (const std::exception&) {  // there may be no memory even for that
     }
-    return Error(ExitCode::does_not_fit,
-                 cat("out of memory in phase ", phase_name(), ", ", steps_done, " of ", plan.steps, " steps complete: ", first_line(why), "\nThe plan needs ",
-                     human_bytes(needed), " of ", budget.name, ". Complete steps are in ", settings.output.run_file,
-                     ": start the same job again, on this or another number of ranks, with that much free or with a smaller memory.budget. ",
-                     near.empty() ? "A smaller slices.length, decode.chunk or video size needs less" : cat("A fifth less is needed by each of: ", join(near, "; ")),
-                     "; that makes another video."));
+    return Error(
+        ExitCode::does_not_fit,
+        cat("out of memory in phase ", phase_name(), ", ", steps_done, " of ", plan.steps, " steps complete: ", first_line(why), "\nThe plan needs ",
+            human_bytes(needed), " of ", budget.name, ". Complete steps are in ", settings.output.run_file,
+            ": start the same job again, on this or another number of ranks, with that much free or with a smaller memory.budget. ",
+            near.empty() ? "A smaller slices.length, decode.chunk or video size needs less" : cat("A fifth less is needed by each of: ", join(near, "; ")),
+            "; that makes another video."));
 }
 
 Report Job::run() {

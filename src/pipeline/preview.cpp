@@ -27,8 +27,8 @@ std::string memory_text(const plan::Plan& plan) {
         const auto memory = plan::rank_memory(plan, rank);
         auto line = cat(phase_text(memory.encode), ", ", phase_text(memory.denoise), ", ", phase_text(memory.decode));
         if (memory.denoise.total > 0)
-            line += cat("; denoising: weights ", human_bytes(memory.weights), ", pass ", human_bytes(memory.activations.all), ", slots ", human_bytes(memory.slots),
-                        ", latents ", human_bytes(memory.latents), ", of the encoders ", human_bytes(memory.conditioning));
+            line += cat("; denoising: weights ", human_bytes(memory.weights), ", pass ", human_bytes(memory.activations.all), ", slots ",
+                        human_bytes(memory.slots), ", latents ", human_bytes(memory.latents), ", of the encoders ", human_bytes(memory.conditioning));
         if (line == before) continue;  // as of the rank before
         text += cat(plan.num_ranks() > 1 ? cat("memory ", rank, std::string(rank < 10 ? 2 : 1, ' ')) : "memory    ", line, "\n");
         before = std::move(line);
@@ -80,7 +80,8 @@ std::string preview(const PreviewRequest& request) {
     if (!fitted.fits) throw does_not_fit(wanted, fitted, budget_name);
     auto text = plan::describe(fitted.plan);
     text += cat("costs     ", costs, "\n");
-    text += cat("types     network ", name_of(dtype), request.settings.model.dtype == Dtype::automatic ? " (what \"auto\" means here)" : "", ", latents fp32\n");
+    text +=
+        cat("types     network ", name_of(dtype), request.settings.model.dtype == Dtype::automatic ? " (what \"auto\" means here)" : "", ", latents fp32\n");
     text += memory_text(fitted.plan);
     if (wanted.budget) text += cat("largest   ", join(largest_that_fit(wanted), "; "), ": each alone, of what fits into ", human_bytes(*wanted.budget), "\n");
     return text;

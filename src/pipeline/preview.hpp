@@ -11,9 +11,9 @@ namespace weft::pipeline {
 struct PreviewRequest {
     Settings settings;
     int num_ranks = 1;
-    std::optional<plan::Links> links;  ///< none: what a job on one host assumes, NCCL's rate where the network's type is for GPUs
+    std::optional<plan::Links> links;    ///< none: what a job on one host assumes, NCCL's rate where the network's type is for GPUs
     std::optional<std::int64_t> memory;  ///< bytes of a card; none: memory.budget, where one is set
-    std::filesystem::path costs;       ///< times of units as `weft bench units` wrote them; empty: modelled
+    std::filesystem::path costs;         ///< times of units as `weft bench units` wrote them; empty: modelled
 };
 
 /// `weft plan`: slices, passes, chunks and sizes of the job and, with several ranks, who does what, when, and what travels; how much memory each rank

@@ -134,7 +134,7 @@ class StandIn final : public model::Family {
     at::Tensor finish(model::PassState& /*state*/) override { return prediction_; }
     c10::ScalarType prediction_type() const override { return c10::kHalf; }
     at::Tensor step(const at::Tensor& latents, const at::Tensor& prediction, std::int64_t /*step*/) const override { return latents + prediction; }
-    void load_decoder() override {}
+    void load_decoder(const plan::MemoryChoice& /*choice*/) override {}
     void drop_decoder() override {}
     at::Tensor decode(const at::Tensor& latents) override {
         std::this_thread::sleep_for(std::chrono::duration<double>(static_cast<double>(latents.size(0)) * decode_frame_s * time_scale_));

@@ -18,7 +18,8 @@ Workbench open_workbench(Settings settings, Mistakes& mistakes, const std::strin
     bench.model = model::open_model(settings, mistakes);
     mistakes.throw_if_any(head);
     const auto frames = settings.slices.length;
-    bench.plan = plan::make_plan(settings, plan::Slices{plan::Slice{clip_frames(frames)}}, frames, frames, bench.model->shape(settings, frames, frames, bench.device.kind()),
+    bench.plan = plan::make_plan(settings, plan::Slices{plan::Slice{clip_frames(frames)}}, frames, frames,
+                                 bench.model->shape(settings, frames, frames, bench.device.kind()),
                                  /*num_ranks=*/1, {});
     bench.family = bench.model->for_clip(settings, bench.plan, bench.device, [height = settings.video.height, width = settings.video.width](const auto& some) {
         return made_up(static_cast<std::int64_t>(some.size()), height, width);

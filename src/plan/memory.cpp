@@ -118,7 +118,9 @@ HeldBytes leg_bytes(const PassShape& shape, const Route& route, std::size_t leg,
 
 DeviceTable device_table(bool on_gpu) {
     if (on_gpu) return {.base_bytes = 634'000'000, .slack = 0.02, .unmeasured = 0.1, .stream_bytes_s = 25e9};
-    return {.base_bytes = 0, .slack = 0, .unmeasured = 0, .stream_bytes_s = 1e9};
+    // Anonymous memory of the process less that at the start less the meter's peak, on two cores of an AMD EPYC: 112 and 121 MB beside 138 and 81 MB of tensors
+    // (tiny model, 256x256, 48 frames), 294 beside 5833 and 583 beside 633 (full size, 2 frames of 256x256, resident and streamed): src/plan/README.md.
+    return {.base_bytes = 70'000'000, .slack = 0.75, .most_slack_bytes = 550'000'000, .unmeasured = 0, .stream_bytes_s = 1e9};
 }
 
 const PhaseMemory& RankMemory::fullest() const {
@@ -133,8 +135,8 @@ namespace {
 std::int64_t with_table(const HeldBytes& held, bool on_gpu) {
     if (held.all == 0) return 0;
     const auto table = device_table(on_gpu);
-    const auto bytes = static_cast<double>(held.all) * (1 + table.slack) + static_cast<double>(table.base_bytes);
-    return static_cast<std::int64_t>(bytes * (1 + table.unmeasured));
+    const auto slack = std::min(static_cast<double>(held.all) * table.slack, static_cast<double>(table.most_slack_bytes));
+    return static_cast<std::int64_t>((static_cast<double>(held.all + table.base_bytes) + slack) * (1 + table.unmeasured));
 }
 
 /// Noise for the latents is drawn in the host's memory: for a whole slice or clip, and once more in the order in which it is kept.
@@ -180,7 +182,8 @@ RankMemory rank_memory(const Plan& plan, int rank) {
     }
     for (std::size_t chunk = 0; chunk < plan.decoder.size(); ++chunk)
         if (plan.decoder[chunk] == rank)
-            memory.decode.held = most(memory.decode.held, (chunk + 1 < plan.decoder.size() ? plan.decode_working : plan.decode_last) + plan.shape.conditioning_bytes);
+            memory.decode.held = most(memory.decode.held,
+                                      (chunk + 1 < plan.decoder.size() ? plan.decode_chunk : plan.decode_last).of(plan.memory) + plan.shape.conditioning_bytes);
     for (auto* phase : {&memory.encode, &memory.denoise, &memory.decode}) phase->total = with_table(phase->held, plan.on_gpu);
     return memory;
 }
@@ -239,8 +242,7 @@ Times times_of(const Plan& plan, const Leg& leg, Branch branch, bool first_leg, 
     for (const auto seconds : units) times.plain += seconds;
     times.chosen = times.plain;
     const auto pose = shape.sees_pose[index(branch)] && !plan.memory.keep_pose_features ? 1e-9 * static_cast<double>(shape.pose_ns) : 0.0;
-    if (plan.memory.stream_window > 0)
-        times.chosen = streamed_seconds(shape, units, plan.memory.stream_window, device_table(plan.on_gpu).stream_bytes_s);
+    if (plan.memory.stream_window > 0) times.chosen = streamed_seconds(shape, units, plan.memory.stream_window, device_table(plan.on_gpu).stream_bytes_s);
     if (first_leg) times.chosen += pose;
     if (last_leg && plan.memory.remake_first_skip) times.chosen += pose + 1e-9 * static_cast<double>(shape.pieces.front().cost[index(branch)]);
     return times;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,9 +23,10 @@ namespace weft::plan {
 /// What a process takes on its device beside tensors and operators, by kind of device.
 struct DeviceTable {
     std::int64_t base_bytes = 0;  ///< GPU: context, libraries, their workspace. CPU: buffers that libraries keep
-    double slack = 0;             ///< of tensors: blocks that the allocator holds and cannot use
-    double unmeasured = 0;        ///< added to everything until the table is measured on such a device
-    double stream_bytes_s = 0;    ///< at which weights come from the page cache; assumed
+    double slack = 0;             ///< of tensors: blocks that the allocator holds and does not use
+    std::int64_t most_slack_bytes = std::numeric_limits<std::int64_t>::max();
+    double unmeasured = 0;      ///< added to everything until the table is measured on such a device
+    double stream_bytes_s = 0;  ///< at which weights come from the page cache; assumed
 };
 [[nodiscard]] DeviceTable device_table(bool on_gpu);
 
@@ -38,7 +40,7 @@ struct PhaseMemory {
 /// What a rank holds at most, phase by phase; while it denoises by what it is for.
 struct RankMemory {
     PhaseMemory encode{"encode"}, denoise{"denoise"}, decode{"decode"};
-    std::int64_t weights = 0;       ///< where they are streamed: what stays
+    std::int64_t weights = 0;  ///< where they are streamed: what stays
     std::int64_t slots = 0;
     std::int64_t latents = 0;       ///< with predictions that wait for their neighbours
     std::int64_t conditioning = 0;  ///< with pose features that are kept

@@ -61,7 +61,7 @@ Plan make_plan(const Settings& settings, Slices slices, std::int64_t num_frames,
     plan.shape = shape.pass;
     plan.memory = shape.memory;
     plan.encode = shape.encode;
-    plan.decode_working = shape.decode;
+    plan.decode_chunk = shape.decode;
     plan.decode_last = shape.decode_last;
     plan.on_gpu = shape.on_gpu;
     plan.latents_on_device = shape.on_gpu && num_ranks > 1;

@@ -20,14 +20,20 @@ namespace weft::plan {
 /// The rank that writes run file and film.
 inline constexpr int writer = 0;
 
+/// Bytes of decoding, at most, by MemoryChoice::remake_in_decoder.
+struct DecodeBytes {
+    HeldBytes kept, remade;
+    [[nodiscard]] const HeldBytes& of(const MemoryChoice& choice) const { return choice.remake_in_decoder ? remade : kept; }
+};
+
 /// What the plan weighs, from the model's config and the device's types.
 struct ModelShape {
     std::int64_t latent_channels = 4;
     std::int64_t prediction_bytes = 4;  ///< of one element as it travels: the network's type
     PassShape pass = plain_shape(1);
-    HeldBytes encode, decode;  ///< at most, in those phases, by the networks; decoding a chunk
-    HeldBytes decode_last;     ///< decoding the last chunk, which may be shorter
-    MemoryChoice memory;       ///< that `pass` was told for
+    HeldBytes encode;                 ///< at most, by the encoders
+    DecodeBytes decode, decode_last;  ///< of a chunk, and of the last one, which may be shorter
+    MemoryChoice memory;              ///< that `pass` was told for
     bool on_gpu = false;
 };
 
@@ -63,9 +69,10 @@ struct Plan {
     std::int64_t steps = 0;
     PassShape shape;
     MemoryChoice memory;
-    HeldBytes encode, decode_working, decode_last;  ///< ModelShape's
+    HeldBytes encode;  ///< ModelShape's, as are the next two
+    DecodeBytes decode_chunk, decode_last;
     bool on_gpu = false;
-    bool latents_on_device = false;    ///< as where they travel from GPU to GPU; else in the host's memory
+    bool latents_on_device = false;  ///< as where they travel from GPU to GPU; else in the host's memory
     Links links;
     Layout layout;
     Order order = Order::pass;

@@ -40,9 +40,9 @@ struct Skip {
 /// Where a pass may be cut: a unit, or, of a unit whose frames do not meet, some chunks of its frames.
 struct Piece {
     std::int64_t unit = 0;
-    FrameRange slots;         ///< frames of the slice that it computes, by slot
-    BranchCost cost{1, 1};    ///< nanoseconds
-    std::vector<Part> state;  ///< what stands in front of it, skips apart; nothing in front of the first
+    FrameRange slots;                    ///< frames of the slice that it computes, by slot
+    BranchCost cost{1, 1};               ///< nanoseconds
+    std::vector<Part> state;             ///< what stands in front of it, skips apart; nothing in front of the first
     std::array<HeldBytes, 2> working{};  ///< by branch: at most, beside weights and all that stands in front of it; its result is in it
 };
 
@@ -50,8 +50,8 @@ struct UnitShape {
     std::string name;
     std::int64_t weight_bytes = 0;  ///< of what it takes from the files; streamed, it is there while the unit runs
     std::int64_t kept_bytes = 0;    ///< of what it makes once a clip and keeps
-    /// What it does to the state: its result takes the place of the hidden state in front of it; a transformer begins, or ends; it takes the last skip, or leaves
-    /// one.
+    /// What it does to the state: its result takes the place of the hidden state in front of it; a transformer begins, or ends; it takes the last skip, or
+    /// leaves one.
     bool in_place = false, opens = false, closes = false, pops = false, pushes = false;
 };
 
@@ -62,13 +62,13 @@ struct PassShape {
     std::vector<UnitShape> units;
     std::vector<Piece> pieces;
     std::vector<Skip> skips;
-    std::array<HeldBytes, 2> begin{};      ///< by branch: at most, while the state in front of the first piece is made of latents
-    std::array<std::int64_t, 2> begun{};   ///< of that state
-    std::int64_t pose_bytes = 0;           ///< pose features of a slice, where they are kept from step to step
-    std::int64_t pose_ns = 0;              ///< to make them, nanoseconds
-    std::array<bool, 2> sees_pose{};       ///< by branch
-    std::int64_t conditioning_bytes = 0;   ///< what the encoders left
-    bool remakes_first_skip = false;       ///< MemoryChoice, for which `working` was told
+    std::array<HeldBytes, 2> begin{};     ///< by branch: at most, while the state in front of the first piece is made of latents
+    std::array<std::int64_t, 2> begun{};  ///< of that state
+    std::int64_t pose_bytes = 0;          ///< pose features of a slice, where they are kept from step to step
+    std::int64_t pose_ns = 0;             ///< to make them, nanoseconds
+    std::array<bool, 2> sees_pose{};      ///< by branch
+    std::int64_t conditioning_bytes = 0;  ///< what the encoders left
+    bool remakes_first_skip = false;      ///< MemoryChoice, for which `working` was told
 
     [[nodiscard]] std::int64_t num_pieces() const { return static_cast<std::int64_t>(pieces.size()); }
     /// Cost of some pieces.

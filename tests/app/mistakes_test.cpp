@@ -56,9 +56,7 @@ INSTANTIATE_TEST_SUITE_P(
                               {"layout.stages=2", "layout.map=spiral"},
                               {"layout.stages = 2: counts only with layout.kind = \"stages\"",
                                "layout.map = \"spiral\": must be \"auto\", \"folded\", \"straight\"", "for example \"0@0, 1@40\""}},
-                      Mistake{"FeaturesOfLaterBuilds",
-                              {"memory.numerics=free"},
-                              {"memory.numerics = \"free\": is not offered by this build"}}),
+                      Mistake{"FeaturesOfLaterBuilds", {"memory.numerics=free"}, {"memory.numerics = \"free\": is not offered by this build"}}),
     [](const auto& one) { return std::string(one.param.name); });
 
 TEST(SettingsMistakes, AreListedTogetherFromTheFileAndTheCommandLine) {
@@ -128,7 +126,8 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"TwoWishes", {"inspect", "out.h5", "--hash", "--keys"}, {"--hash", "--keys"}},
         Mistake{"RanksAreNoNumber", {"plan", "config.toml", "--ranks", "many"}, {"--ranks"}},
         Mistake{"NoRanks", {"plan", "config.toml", "--ranks", "0"}, {"--ranks = 0: must be from 1 to 4096; try 1"}},
-        Mistake{"PlanForACardOfNoSize", {"plan", "config.toml", "--memory", "much"}, {"--memory = much: must be a number of bytes with a unit; for example 24GiB"}},
+        Mistake{
+            "PlanForACardOfNoSize", {"plan", "config.toml", "--memory", "much"}, {"--memory = much: must be a number of bytes with a unit; for example 24GiB"}},
         Mistake{"SeamsOfAFilmOfUnknownSlices", {"inspect", "film.mkv", "--seams"}, {"--slices: is missing", "--slices 72,6", "film.mkv: does not exist"}},
         Mistake{"SlicesThatAreNoNumbers", {"inspect", "film.mkv", "--seams", "--slices", "16x4"}, {"--slices = \"16x4\": must be LENGTH,OVERLAP"}},
         Mistake{"SlicesOfThreeNumbers", {"inspect", "film.mkv", "--seams", "--slices", "16,4,2"}, {"--slices = \"16,4,2\": must be LENGTH,OVERLAP"}},

@@ -57,7 +57,7 @@ TEST(SameBits, AnotherSeedGivesOthers) {  // or the hashes above would prove not
 }
 
 TEST(SameBits, WithAnyBudgetThatFits) {
-    for (const char* const budget : {"memory.budget=200MB", "memory.budget=90GiB"}) {
+    for (const char* const budget : {"memory.budget=200MB", "memory.budget=90GiB", "memory.weights=streamed"}) {
         const SmallJob job;
         expect_done(job.generate({budget}));
         EXPECT_EQ(job.hashes(), undisturbed_hashes()) << budget;

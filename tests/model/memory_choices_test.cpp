@@ -70,7 +70,8 @@ TEST_P(MemoryChoices, KeepTheBitsWithinWhatThePlanSays) {
     const std::vector<bool> all(shape.units.size(), true);
     const std::vector pieces{plan::PieceRange{0, shape.num_pieces()}};
     if (wish.window > 0)
-        choice.stream_window = std::max(plan::least_window(shape, all), static_cast<std::int64_t>(wish.window * static_cast<double>(shape.weight_bytes(pieces))));
+        choice.stream_window =
+            std::max(plan::least_window(shape, all), static_cast<std::int64_t>(wish.window * static_cast<double>(shape.weight_bytes(pieces))));
     const auto plain = family();
     plain->load_denoiser();
     std::vector<at::Tensor> wanted;
@@ -90,23 +91,26 @@ TEST_P(MemoryChoices, KeepTheBitsWithinWhatThePlanSays) {
             const auto streamed = choice.stream_window > 0 ? plan::streamed_bytes(shape, all, choice.stream_window) : std::vector<std::int64_t>{};
             const auto weights = choice.stream_window > 0 ? shape.kept_bytes(pieces) : shape.weight_bytes(pieces);
             const auto latents = 3 * frames * 4 * (height / 8) * (width / 8) * 4;  // as this test makes them
-            const auto predicted = plan::leg_bytes(shape, whole, 0, branch, streamed).tensors + weights + latents + (choice.keep_pose_features ? shape.pose_bytes : 0);
+            const auto predicted =
+                plan::leg_bytes(shape, whole, 0, branch, streamed).tensors + weights + latents + (choice.keep_pose_features ? shape.pose_bytes : 0);
             EXPECT_LE(peak, predicted) << "pass " << repeat;
             most = std::max(most, static_cast<double>(peak) / static_cast<double>(predicted));
         }
     meter::begin_phase("");
     EXPECT_GE(most, choice.stream_window > 0 ? 0.6 : 0.95);
     EXPECT_EQ(chosen->stream_times().has_value(), choice.stream_window > 0);
-    if (const auto times = chosen->stream_times()) { EXPECT_GT(times->bytes, shape.weight_bytes(pieces) / 2); }
+    if (const auto times = chosen->stream_times()) {
+        EXPECT_GT(times->bytes, shape.weight_bytes(pieces) / 2);
+    }
     chosen->drop_denoiser();
     EXPECT_EQ(meter::current(), before);
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, MemoryChoices,
                          testing::Combine(testing::Values(FamilyName::mimicmotion, FamilyName::musepose),
-                                          testing::Values(Choice{"kept_features", true}, Choice{"remade_skip", false, true}, Choice{"small_window", false, false, 1e-9},
-                                                          Choice{"half_of_the_weights", true, false, 0.5}, Choice{"all_weights", false, true, 1.5},
-                                                          Choice{"least_of_all", false, true, 1e-9})),
+                                          testing::Values(Choice{"kept_features", true}, Choice{"remade_skip", false, true},
+                                                          Choice{"small_window", false, false, 1e-9}, Choice{"half_of_the_weights", true, false, 0.5},
+                                                          Choice{"all_weights", false, true, 1.5}, Choice{"least_of_all", false, true, 1e-9})),
                          [](const auto& row) {
                              return cat(std::get<0>(row.param) == FamilyName::mimicmotion ? "mimicmotion_" : "musepose_", std::get<1>(row.param).name);
                          });

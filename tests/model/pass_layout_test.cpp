@@ -60,7 +60,7 @@ using Blocks = std::array<std::vector<double>, 4>;
 struct Table {
     Blocks down, up;  ///< spatial resnets, by layer
     double mid;
-    Levels downsampler;             ///< by block
+    Levels downsampler;  ///< by block
 };
 
 double table_value(const Table& table, const std::string& unit) {

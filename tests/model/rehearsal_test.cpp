@@ -1,7 +1,7 @@
 // A rehearsal tells what a run holds: the same numbers as the meter, piece by piece.
-#include "device/meter.hpp"
 #include "device/rehearsal.hpp"
 #include "base/text.hpp"
+#include "device/meter.hpp"
 #include "model/open_model.hpp"
 #include "plan/memory.hpp"
 #include "support/golden.hpp"
@@ -99,14 +99,29 @@ TEST_P(Rehearsed, PeaksAreTheMeters) {
     }
     family->drop_denoiser();
     const auto undenoised = meter::current();
-    expect_near("decode", shape.decode.tensors, measured_peak([&] {
-                    family->load_decoder();
-                    static_cast<void>(family->decode(at::zeros({sample.chunk, 4, sample.height / 8, sample.width / 8})));
-                }) - undenoised);
+    at::Tensor kept;
+    for (const bool remakes : {false, true}) {
+        at::Tensor decoded;
+        const auto peak = measured_peak([&] {
+            family->load_decoder({.remake_in_decoder = remakes});
+            decoded = family->decode(0.1 * at::arange(sample.chunk * 4 * sample.height * sample.width / 64, at::kFloat)
+                                               .sin()
+                                               .view({sample.chunk, 4, sample.height / 8, sample.width / 8}));
+        });
+        family->drop_decoder();
+        const auto& predicted = remakes ? shape.decode.remade : shape.decode.kept;
+        expect_near(remakes ? "decode, made again" : "decode", predicted.tensors, peak - undenoised - (remakes ? static_cast<std::int64_t>(kept.nbytes()) : 0));
+        if (remakes) {
+            EXPECT_TRUE(at::equal(decoded, kept));
+        } else {
+            kept = decoded;
+        }
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(Samples, Rehearsed,
-                         testing::Values(Sample{"mimicmotion_fp32", FamilyName::mimicmotion, 128, 192, 10}, Sample{"musepose_fp32", FamilyName::musepose, 128, 192, 10},
+                         testing::Values(Sample{"mimicmotion_fp32", FamilyName::mimicmotion, 128, 192, 10},
+                                         Sample{"musepose_fp32", FamilyName::musepose, 128, 192, 10},
                                          Sample{"mimicmotion_bf16", FamilyName::mimicmotion, 128, 128, 7, Dtype::bf16, 4},
                                          Sample{"musepose_bf16", FamilyName::musepose, 128, 128, 7, Dtype::bf16, 1}),
                          [](const auto& sample) { return sample.param.name; });

@@ -75,7 +75,7 @@ class SlowJob {
         out_["vae_input"] = nchw(picture);
         VaeEncoder vae(config.vae);
         vae.bind(Weights{*folder_.source(Part::vae, where_.device.torch, where_.dtype)});
-        out_["image_latents"] = nchw(vae(where_(picture)));
+        out_["image_latents"] = nchw(vae(where_(picture), Chunks{}));
         family_->encode(wanted_.recorded.at("reference_u8"));
     }
 
@@ -136,7 +136,8 @@ class SlowJob {
         const bool conditional = pass.branch == Branch::conditional;
         const auto name = cat("step", pass.step, ".slice", pass.slice, conditional ? ".cond" : ".uncond");
         if (pass.step == 0) out_[name + ".input"] = nchw(state.hidden).unsqueeze(0).clone();
-        if (conditional) out_["pose_features"].index_copy_(0, at::tensor(frames, at::kLong), nchw(state.pose({0, state.hidden.size(0)})).to(at::kCPU, at::kFloat));
+        if (conditional)
+            out_["pose_features"].index_copy_(0, at::tensor(frames, at::kLong), nchw(state.pose({0, state.hidden.size(0)})).to(at::kCPU, at::kFloat));
         run_all(family_->units(), state);
         const auto v = family_->finish(state).to(latents.device(), at::kFloat);
         if (pass.step == 0) out_[name] = v.unsqueeze(0);

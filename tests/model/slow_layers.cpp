@@ -150,8 +150,7 @@ Tensors run_unet(const ModelFolder& folder, const Tensors& given, const Chunks& 
         } else if (name.ends_with(".temporal_res_block")) {
             const double eps = name.starts_with("down_blocks.3") || name.starts_with("mid_block") ? 1e-5 : 1e-6;
             auto temporal = before.clone();
-            add_temporal_resnet(temporal, take_temporal_resnet(root / name, channels, width, eps), state.silu_embedding, 1.0,
-                                chunks.pixels(temporal.size(0)));
+            add_temporal_resnet(temporal, take_temporal_resnet(root / name, channels, width, eps), state.silu_embedding, 1.0, chunks.pixels(temporal.size(0)));
             out["unet." + name] = temporal.permute({3, 0, 1, 2}).unsqueeze(0);
             out["unet." + layer] = nchw(after);
         } else if (name.ends_with(".transformer_blocks.0.attn1")) {
@@ -183,7 +182,7 @@ void run_vae(const ModelFolder& folder, const Tensors& given, const Chunks& chun
 
     VaeDecoder decoder(config, VaeDecoder::Kind::temporal);
     decoder.bind(root);
-    const auto frames = decoder(where(given.at("in.vae.decode.latents").permute({0, 2, 3, 1}).contiguous()), chunks, probe);
+    const auto frames = decoder(where(given.at("in.vae.decode.latents").permute({0, 2, 3, 1}).contiguous()), chunks, FirstResult::kept, probe);
     out["vae.decode.out"] = nchw(frames);
     out["vae.decoder.time_conv_out"] = frames.permute({3, 0, 1, 2}).unsqueeze(0);
     const auto first = root / "decoder.mid_block.resnets.0";
@@ -200,10 +199,10 @@ void run_vae(const ModelFolder& folder, const Tensors& given, const Chunks& chun
     ClipSettings settings;
     const auto pixels = where(vae_pixels(given.at("in.vae.encode.image_u8"), settings, config.latent_channels));
     out["vae.encode.input"] = nchw(pixels);
-    const auto moments = nchw(encoder.moments(pixels, probe)).chunk(2, 1);
+    const auto moments = nchw(encoder.moments(pixels, chunks, probe)).chunk(2, 1);
     out["vae.encode.mean"] = moments[0];
     out["vae.encode.logvar"] = moments[1].clamp(-30, 20);
-    out["vae.encode.mode"] = nchw(encoder(pixels));
+    out["vae.encode.mode"] = nchw(encoder(pixels, chunks));
 }
 
 void run_clip(const ModelFolder& folder, const at::Tensor& image, const Where& where, Tensors& out) {
@@ -212,7 +211,8 @@ void run_clip(const ModelFolder& folder, const at::Tensor& image, const Where& w
     const Weights root{*source};
     const auto pixels = clip_pixels(image, config.image, folder.config().preprocessor);
     out["clip.pixels"] = nchw(pixels);
-    out["clip.image_embeds"] = ClipEncoder(config)(root, where(pixels), [&](const std::string& name, const at::Tensor& value) { out["clip." + name] = value.clone(); });
+    out["clip.image_embeds"] =
+        ClipEncoder(config)(root, where(pixels), [&](const std::string& name, const at::Tensor& value) { out["clip." + name] = value.clone(); });
 
     const auto c = config.hidden;
     const auto layer = root / "vision_model.encoder.layers.0";

@@ -24,12 +24,14 @@ std::vector<Sample> samples() {
         for (const std::int64_t size : {64, 128, 192})
             for (const int length : {8, 16, 24})
                 for (const char* const dtype : {"fp32", "bf16"})
-                    all.push_back({musepose,
-                                   size,
-                                   1,
-                                   {cat("slices.length=", length), cat("model.dtype=", dtype), cat("decode.dtype=", dtype), cat("decode.chunk=", length / 8 * 2)}});
+                    all.push_back(
+                        {musepose,
+                         size,
+                         1,
+                         {cat("slices.length=", length), cat("model.dtype=", dtype), cat("decode.dtype=", dtype), cat("decode.chunk=", length / 8 * 2)}});
         for (const char* const weights : {"resident", "streamed"})
-            for (const int chunk : {1, 3, 12}) all.push_back({musepose, 128, 1, {cat("memory.weights=", weights), cat("decode.chunk=", chunk), "slices.length=12"}});
+            for (const int chunk : {1, 3, 12})
+                all.push_back({musepose, 128, 1, {cat("memory.weights=", weights), cat("decode.chunk=", chunk), "slices.length=12"}});
         for (const char* const kind : {"whole", "cut"}) all.push_back({musepose, 128, 3, {cat("layout.kind=", kind), "slices.length=12"}});
         for (const int stages : {2, 3, 4})
             for (const char* const map : {"straight", "folded"})
@@ -55,7 +57,8 @@ TEST(MemoryPrediction, IsWhatTheMeterSees) {
         const auto& sample = all[i];
         const RankedJob job({.poses = 30, .steps = 2, .size = sample.size, .musepose = sample.musepose});
         const auto ended = sample.ranks == 1 ? job.alone(sample.sets) : job.on(sample.ranks, sample.sets, 120);
-        const auto name = cat(sample.musepose ? "musepose " : "mimicmotion ", sample.size, "x", sample.size, " ", sample.ranks, sample.ranks == 1 ? " rank" : " ranks");
+        const auto name =
+            cat(sample.musepose ? "musepose " : "mimicmotion ", sample.size, "x", sample.size, " ", sample.ranks, sample.ranks == 1 ? " rank" : " ranks");
         SCOPED_TRACE(cat(name, " ", ::testing::PrintToString(sample.sets)));
         ASSERT_EQ(ended.code, 0) << ended.err;
         for (auto& line : json_lines(job / "events.jsonl")) {
@@ -70,8 +73,8 @@ TEST(MemoryPrediction, IsWhatTheMeterSees) {
                 EXPECT_GE(predicted, 0.99 * measured) << "rank " << line.at("rank") << ", " << phase;
                 EXPECT_LE(predicted, 1.05 * measured) << "rank " << line.at("rank") << ", " << phase;
                 if (every_one)
-                    table << std::fixed << std::setprecision(0) << name << " " << ::testing::PrintToString(sample.sets) << "\t" << line.at("rank") << "\t" << phase
-                          << "\t" << predicted << "\t" << measured << "\n";
+                    table << std::fixed << std::setprecision(0) << name << " " << ::testing::PrintToString(sample.sets) << "\t" << line.at("rank") << "\t"
+                          << phase << "\t" << predicted << "\t" << measured << "\n";
             }
         }
     }

@@ -124,7 +124,7 @@ TEST(SameBitsOverMpi, WithAnyBudgetThatFits) {
     const RankedJob job;
     expect_done(job.alone());
     const auto wanted = job.hashes();
-    for (const char* const budget : {"memory.budget=200MB", "memory.budget=90GiB"}) {
+    for (const char* const budget : {"memory.budget=200MB", "memory.budget=90GiB", "memory.weights=streamed"}) {
         job.clean();
         const auto ended = job.on(3, {budget});
         ASSERT_EQ(ended.code, 0) << ::testing::PrintToString(ended);

@@ -43,33 +43,40 @@ WEFT_FOR_EACH_ISA void scale_silu_rows(const float* __restrict__ x, float* __res
 
 }  // namespace
 
-void group_norm_scales_cpu(const float* x, std::int64_t rows, std::int64_t channels, std::int64_t groups, const float* weight, const float* bias, double eps,
-                           float* scale, float* offset) {
-    const auto width = static_cast<std::size_t>(channels);
-    const std::int64_t per_group = channels / groups;
-    std::vector<float> sum(width), square(width);
-    std::vector<double> total(width, 0.0), total_square(width, 0.0);
-    const float* const shift = x;  // the first row
+GroupNormSums::GroupNormSums(std::int64_t channels)
+    : channels_{channels},
+      sum_(static_cast<std::size_t>(channels)),
+      square_(static_cast<std::size_t>(channels)),
+      total_(static_cast<std::size_t>(channels)),
+      total_square_(static_cast<std::size_t>(channels)) {}
+
+void GroupNormSums::add(const float* x, std::int64_t rows) {
+    if (shift_.empty()) shift_.assign(x, x + channels_);  // the first row
+    rows_ += rows;
     for (std::int64_t row = 0; row < rows; row += block_rows) {
-        std::fill(sum.begin(), sum.end(), 0.0F);
-        std::fill(square.begin(), square.end(), 0.0F);
-        add_rows(x + row * channels, std::min(block_rows, rows - row), channels, shift, sum.data(), square.data());
-        for (std::size_t c = 0; c < width; ++c) {
-            total[c] += static_cast<double>(sum[c]);
-            total_square[c] += static_cast<double>(square[c]);
+        std::fill(sum_.begin(), sum_.end(), 0.0F);
+        std::fill(square_.begin(), square_.end(), 0.0F);
+        add_rows(x + row * channels_, std::min(block_rows, rows - row), channels_, shift_.data(), sum_.data(), square_.data());
+        for (std::size_t c = 0; c < total_.size(); ++c) {
+            total_[c] += static_cast<double>(sum_[c]);
+            total_square_[c] += static_cast<double>(square_[c]);
         }
     }
-    const auto count = static_cast<double>(rows);
+}
+
+void GroupNormSums::scales(std::int64_t groups, const float* weight, const float* bias, double eps, float* scale, float* offset) const {
+    const std::int64_t per_group = channels_ / groups;
+    const auto count = static_cast<double>(rows_);
     for (std::int64_t group = 0; group < groups; ++group) {
         const auto first = static_cast<std::size_t>(group * per_group);
         const auto last = first + static_cast<std::size_t>(per_group);
         double mean = 0;
-        for (std::size_t c = first; c < last; ++c) mean += static_cast<double>(shift[c]) + total[c] / count;
+        for (std::size_t c = first; c < last; ++c) mean += static_cast<double>(shift_[c]) + total_[c] / count;
         mean /= static_cast<double>(per_group);
         double spread = 0;  // sum of squared distances from the group's mean
         for (std::size_t c = first; c < last; ++c) {
-            const double own = static_cast<double>(shift[c]) + total[c] / count - mean;
-            spread += total_square[c] - total[c] * total[c] / count + count * own * own;
+            const double own = static_cast<double>(shift_[c]) + total_[c] / count - mean;
+            spread += total_square_[c] - total_[c] * total_[c] / count + count * own * own;
         }
         const double inverse = 1.0 / std::sqrt(std::max(spread, 0.0) / (count * static_cast<double>(per_group)) + eps);
         for (std::size_t c = first; c < last; ++c) {
@@ -90,7 +97,9 @@ void group_norm_cpu(const float* x, float* y, std::int64_t n, std::int64_t rows,
                     const float* bias, double eps, Activation activation) {
     std::vector<float> scale(static_cast<std::size_t>(channels)), offset(scale);
     for (auto image = x; image != x + n * rows * channels; image += rows * channels, y += rows * channels) {
-        group_norm_scales_cpu(image, rows, channels, groups, weight, bias, eps, scale.data(), offset.data());
+        GroupNormSums sums(channels);
+        sums.add(image, rows);
+        sums.scales(groups, weight, bias, eps, scale.data(), offset.data());
         scale_rows_cpu(image, y, rows, channels, scale.data(), offset.data(), activation);
     }
 }

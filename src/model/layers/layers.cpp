@@ -79,8 +79,9 @@ at::Tensor apply_group_norm(const at::Tensor& x, const GroupNorm& norm, Activati
     if (is_cpu_fp32(x)) {
         const auto in = x.contiguous();
         auto out = at::empty_like(in);
-        if (!x.is_meta()) group_norm_cpu(in.const_data_ptr<float>(), out.mutable_data_ptr<float>(), n, pixels, channels, norm_groups, norm.weight.const_data_ptr<float>(),
-                       norm.bias.const_data_ptr<float>(), norm.eps, activation);
+        if (!x.is_meta())
+            group_norm_cpu(in.const_data_ptr<float>(), out.mutable_data_ptr<float>(), n, pixels, channels, norm_groups, norm.weight.const_data_ptr<float>(),
+                           norm.bias.const_data_ptr<float>(), norm.eps, activation);
         return out;
     }
     auto result = group_norm_of_torch(x, norm);
@@ -347,14 +348,6 @@ at::Tensor resnet(const at::Tensor& x, const Resnet& block, const at::Tensor& si
     return y;
 }
 
-void add_resnet(at::Tensor& x, const Resnet& block, const at::Tensor& silu_embedding) {
-    ensure(!block.shortcut, "a block that changes the width cannot add to its input");
-    auto y = group_norm_silu(x, block.norm1);
-    y = conv2d(y, block.conv1, first_bias(block, silu_embedding));
-    y = group_norm_silu(y, block.norm2);
-    x.add_(conv2d(y, block.conv2));
-}
-
 namespace {
 
 /// A group norm whose statistics are known: y = x * scale + offset, [channels] fp32.
@@ -362,36 +355,52 @@ struct Scales {
     at::Tensor scale, offset;
 };
 
-/// Of x [frames, pixels, channels], over all frames and pixels, read `pixels` at a time.
-Scales scales_over_all(const at::Tensor& x, const GroupNorm& norm, std::int64_t pixels) {
-    const auto channels = x.size(2);
-    const auto options = x.options().dtype(c10::kFloat);
-    if (is_cpu_fp32(x)) {
-        const Scales scales{at::empty({channels}, options), at::empty({channels}, options)};
-        if (x.is_meta()) return scales;
-        group_norm_scales_cpu(x.const_data_ptr<float>(), x.size(0) * x.size(1), channels, norm_groups, norm.weight.const_data_ptr<float>(),
-                              norm.bias.const_data_ptr<float>(), norm.eps, scales.scale.mutable_data_ptr<float>(), scales.offset.mutable_data_ptr<float>());
-        return scales;
+/// Of a tensor that comes in parts [..., channels]; statistics over all of them. Bits depend on how it is parted.
+class Statistics {
+  public:
+    explicit Statistics(const GroupNorm& norm) : norm_{norm}, sums_{norm.weight.size(0)} {}
+
+    /// Part [frames, pixels, channels]; frames may lie apart.
+    void add(const at::Tensor& part) {
+        if (is_cpu_fp32(part)) {
+            for (std::int64_t frame = 0; frame < part.size(0) && !part.is_meta(); ++frame)
+                sums_.add(part.const_data_ptr<float>() + frame * part.stride(0), part.size(1));
+            return;
+        }
+        // Of each part its mean and its squares about that mean, put together at the end: no large sum loses digits.
+        const auto groups = part.to(c10::kFloat).reshape({-1, norm_groups, part.size(-1) / norm_groups});
+        const auto mean = groups.mean(at::IntArrayRef{0, 2}, /*keepdim=*/true);
+        means_.push_back(mean.view({1, norm_groups}));
+        squares_.push_back((groups - mean).square_().sum(at::IntArrayRef{0, 2}).view({1, norm_groups}));
+        counts_.push_back(at::full({1, 1}, static_cast<double>(groups.numel() / norm_groups), mean.options()));
+        count_ += groups.numel() / norm_groups;
     }
-    // Of each part its mean and its squares about that mean, [groups], put together at the end: no large sum loses digits.
-    std::vector<at::Tensor> means, squares, counts;
-    for_chunks(0, x.size(1), pixels, x.is_meta(), [&](std::int64_t first, std::int64_t size) {
-        auto part = x.narrow(1, first, size).to(c10::kFloat).reshape({-1, norm_groups, channels / norm_groups});
-        const auto mean = part.mean(at::IntArrayRef{0, 2}, /*keepdim=*/true);
-        means.push_back(mean.view({1, norm_groups}));
-        squares.push_back((part - mean).square_().sum(at::IntArrayRef{0, 2}).view({1, norm_groups}));
-        counts.push_back(at::full({1, 1}, static_cast<double>(part.numel() / norm_groups), options));
-    });
-    const auto count = at::cat(counts);
-    const auto total = static_cast<double>(x.numel() / norm_groups);
-    const auto each = at::cat(means);
-    const auto mean = (each * count).sum(0).div_(total);
-    const auto variance = (at::cat(squares) + count * (each - mean).square_()).sum(0).div_(total);
-    const auto inverse = at::rsqrt(variance + norm.eps).view({norm_groups, 1});
-    const auto scale = (norm.weight.to(c10::kFloat).view({norm_groups, -1}) * inverse);
-    const auto offset = norm.bias.to(c10::kFloat).view({norm_groups, -1}) - mean.view({norm_groups, 1}) * scale;
-    return {scale.view({channels}), offset.view({channels})};
-}
+
+    [[nodiscard]] Scales scales() const {
+        if (means_.empty()) {
+            const Scales scales{at::empty_like(norm_.weight), at::empty_like(norm_.weight)};
+            if (!scales.scale.is_meta())
+                sums_.scales(norm_groups, norm_.weight.const_data_ptr<float>(), norm_.bias.const_data_ptr<float>(), norm_.eps,
+                             scales.scale.mutable_data_ptr<float>(), scales.offset.mutable_data_ptr<float>());
+            return scales;
+        }
+        const auto count = at::cat(counts_);
+        const auto total = static_cast<double>(count_);
+        const auto each = at::cat(means_);
+        const auto mean = (each * count).sum(0).div_(total);
+        const auto variance = (at::cat(squares_) + count * (each - mean).square_()).sum(0).div_(total);
+        const auto inverse = at::rsqrt(variance + norm_.eps).view({norm_groups, 1});
+        const auto scale = norm_.weight.to(c10::kFloat).view({norm_groups, -1}) * inverse;
+        const auto offset = norm_.bias.to(c10::kFloat).view({norm_groups, -1}) - mean.view({norm_groups, 1}) * scale;
+        return {scale.view({-1}), offset.view({-1})};
+    }
+
+  private:
+    const GroupNorm& norm_;
+    GroupNormSums sums_;
+    std::vector<at::Tensor> means_, squares_, counts_;
+    std::int64_t count_ = 0;
+};
 
 /// SiLU(norm) of a part [frames, pixels, channels] whose frames may lie apart; contiguous.
 at::Tensor scaled_silu(const at::Tensor& part, const Scales& scales) {
@@ -406,21 +415,119 @@ at::Tensor scaled_silu(const at::Tensor& part, const Scales& scales) {
     return out;
 }
 
+/// Where a temporal resnet's input lies: some pixels of all frames, [frames, pixels, channels], and what is added to them.
+struct OverFrames {
+    std::int64_t frames, pixels, channels;
+    std::function<at::Tensor(std::int64_t first, std::int64_t count)> part;
+    std::function<void(std::int64_t first, const at::Tensor& branch)> add;
+};
+
+void run_temporal_resnet(const OverFrames& x, const Resnet& block, const std::optional<at::Tensor>& bias, std::int64_t pixels, FirstResult first_result) {
+    const auto options = block.conv1.weight.options();
+    const auto for_parts = [&](const auto& work) { for_chunks(0, x.pixels, pixels, options.device().is_meta(), work); };
+    Statistics of_x(block.norm1);
+    for_parts([&](std::int64_t first, std::int64_t count) { of_x.add(x.part(first, count)); });
+    const auto norm1 = of_x.scales();
+    const auto first_of = [&](std::int64_t first, std::int64_t count) { return temporal_conv(scaled_silu(x.part(first, count), norm1), block.conv1, bias); };
+    at::Tensor kept;
+    if (first_result == FirstResult::kept) kept = at::empty({x.frames, x.pixels, x.channels}, options);
+    Statistics of_first(block.norm2);
+    for_parts([&](std::int64_t first, std::int64_t count) {
+        const auto made = first_of(first, count);
+        of_first.add(made);
+        if (kept.defined()) kept.narrow(1, first, count).copy_(made);
+    });
+    const auto norm2 = of_first.scales();
+    for_parts([&](std::int64_t first, std::int64_t count) {  // pixels do not meet: those that are not yet added to are as they were
+        x.add(first, temporal_conv(scaled_silu(kept.defined() ? kept.narrow(1, first, count) : first_of(first, count), norm2), block.conv2));
+    });
+}
+
 }  // namespace
+
+void conv_by_strips(const Lines& make, std::int64_t height, const Conv2d& conv, std::int64_t lines,
+                    const std::function<void(std::int64_t first, const at::Tensor& result)>& take) {
+    auto inner = conv;
+    inner.padding_y = 0;
+    for_chunks(0, height, lines, conv.weight.is_meta(), [&](std::int64_t first, std::int64_t count) {
+        const auto top = std::max<std::int64_t>(0, first - 1);
+        const auto bottom = std::min(height, first + count + 1);
+        auto in = make(top, bottom - top);
+        const std::int64_t above = top == first ? 1 : 0;
+        const std::int64_t below = bottom == first + count ? 1 : 0;
+        if (above + below > 0) in = at::constant_pad_nd(in, {0, 0, 0, 0, above, below});
+        take(first, conv2d(in, inner));
+    });
+}
+
+void normed_conv_by_strips(const at::Tensor& x, const GroupNorm& norm, const Conv2d& conv, std::int64_t lines,
+                           const std::function<void(std::int64_t first, const at::Tensor& result)>& take) {
+    const auto tokens_of = [&x](std::int64_t first, std::int64_t count) { return x.narrow(1, first, count).view({1, -1, x.size(3)}); };
+    Statistics statistics(norm);
+    for_chunks(0, x.size(1), lines, x.is_meta(), [&](std::int64_t first, std::int64_t count) { statistics.add(tokens_of(first, count)); });
+    const auto scales = statistics.scales();
+    conv_by_strips(
+        [&](std::int64_t first, std::int64_t count) {
+            return scaled_silu(tokens_of(first, count), scales).view({1, count, x.size(2), x.size(3)});
+        },
+        x.size(1), conv, lines, take);
+}
+
+at::Tensor resnet_by_strips(const at::Tensor& x, const Resnet& block, std::int64_t lines) {
+    auto y = at::empty({1, x.size(1), x.size(2), block.conv1.weight.size(0)}, x.options());
+    normed_conv_by_strips(x, block.norm1, block.conv1, lines,
+                          [&](std::int64_t first, const at::Tensor& result) { y.narrow(1, first, result.size(1)).copy_(result); });
+    const auto tokens = [](const at::Tensor& image) { return image.view({1, -1, image.size(3)}); };
+    Statistics statistics(block.norm2);
+    for_chunks(0, y.size(1), lines, y.is_meta(), [&](std::int64_t first, std::int64_t count) { statistics.add(tokens(y.narrow(1, first, count))); });
+    const auto scales = statistics.scales();
+    at::Tensor above;  // the last line of the strip before, as it was: the result lies where y did
+    const auto normed = [&](std::int64_t first, std::int64_t count) {
+        auto part = y.narrow(1, first, count);
+        if (above.defined()) part = at::cat({above, part.narrow(1, 1, count - 1)}, 1);
+        return scaled_silu(tokens(part), scales).view(part.sizes());
+    };
+    conv_by_strips(normed, y.size(1), block.conv2, lines, [&](std::int64_t first, at::Tensor result) {
+        const auto count = result.size(1);
+        const auto same = x.narrow(1, first, count);
+        if (block.shortcut)
+            add_linear(result, same, *block.shortcut);
+        else
+            result.add_(same);
+        above = y.narrow(1, first + count - 1, 1).clone();
+        y.narrow(1, first, count).copy_(result);
+    });
+    return y;
+}
 
 void add_temporal_resnet(at::Tensor& x, const Resnet& block, const at::Tensor& silu_embedding, double scale, std::int64_t pixels) {
     const auto tokens = x.view({x.size(0), -1, x.size(-1)});
-    const auto for_parts = [&](const auto& work) { for_chunks(0, tokens.size(1), pixels, tokens.is_meta(), work); };
-    const auto y = at::empty_like(tokens);
-    const auto bias = first_bias(block, silu_embedding);
-    const auto first_norm = scales_over_all(tokens, block.norm1, pixels);
-    for_parts([&](std::int64_t first, std::int64_t count) {
-        y.narrow(1, first, count).copy_(temporal_conv(scaled_silu(tokens.narrow(1, first, count), first_norm), block.conv1, bias));
-    });
-    const auto second_norm = scales_over_all(y, block.norm2, pixels);
-    for_parts([&](std::int64_t first, std::int64_t count) {
-        tokens.narrow(1, first, count).add_(temporal_conv(scaled_silu(y.narrow(1, first, count), second_norm), block.conv2), scale);
-    });
+    run_temporal_resnet({.frames = tokens.size(0),
+                         .pixels = tokens.size(1),
+                         .channels = tokens.size(2),
+                         .part = [&](std::int64_t first, std::int64_t count) { return tokens.narrow(1, first, count); },
+                         .add = [&](std::int64_t first, const at::Tensor& branch) { tokens.narrow(1, first, branch.size(1)).add_(branch, scale); }},
+                        block, first_bias(block, silu_embedding), pixels, FirstResult::kept);
+}
+
+void add_temporal_resnet(std::span<at::Tensor> frames, const Resnet& block, double scale, std::int64_t pixels, FirstResult first_result) {
+    std::vector<at::Tensor> tokens;
+    for (const auto& frame : frames) tokens.push_back(frame.view({1, -1, frame.size(-1)}));
+    run_temporal_resnet({.frames = static_cast<std::int64_t>(frames.size()),
+                         .pixels = tokens.front().size(1),
+                         .channels = tokens.front().size(2),
+                         .part =
+                             [&](std::int64_t first, std::int64_t count) {
+                                 std::vector<at::Tensor> parts;
+                                 for (const auto& frame : tokens) parts.push_back(frame.narrow(1, first, count));
+                                 return at::cat(parts);
+                             },
+                         .add =
+                             [&](std::int64_t first, const at::Tensor& branch) {
+                                 for (std::size_t frame = 0; frame < tokens.size(); ++frame)
+                                     tokens[frame].narrow(1, first, branch.size(1)).add_(branch.narrow(0, static_cast<std::int64_t>(frame), 1), scale);
+                             }},
+                        block, std::nullopt, pixels, first_result);
 }
 
 }  // namespace weft::model

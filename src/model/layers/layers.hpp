@@ -4,9 +4,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string_view>
 
 /// The layers that the networks share: small structs of weights and functions over them, written once.
@@ -116,10 +118,25 @@ struct Resnet {
 [[nodiscard]] Resnet take_temporal_resnet(const Weights& weights, std::int64_t channels, std::int64_t embedding, double eps);
 /// x [frames, height, width, in] -> out [frames, height, width, out]; norms per frame. `silu_embedding` [1, embedding], or undefined.
 [[nodiscard]] at::Tensor resnet(const at::Tensor& x, const Resnet& block, const at::Tensor& silu_embedding);
-/// The same on x itself, where the block keeps the width: x += its branch.
-void add_resnet(at::Tensor& x, const Resnet& block, const at::Tensor& silu_embedding);
+/// Some lines of a picture at a time: calls `make(first, count)` for [1, count, width, in] of a picture of `height` lines, of which lines beyond it are zero.
+/// The picture itself may never stand whole.
+using Lines = std::function<at::Tensor(std::int64_t first, std::int64_t count)>;
+/// A convolution of kernel 3 and stride 1 on a picture in strips of `lines`, each result line as in the whole: `take(first, result)` gets it strip by strip.
+void conv_by_strips(const Lines& make, std::int64_t height, const Conv2d& conv, std::int64_t lines,
+                    const std::function<void(std::int64_t first, const at::Tensor& result)>& take);
+/// conv(SiLU(norm x)) on one picture x [1, height, width, in], in the same way.
+void normed_conv_by_strips(const at::Tensor& x, const GroupNorm& norm, const Conv2d& conv, std::int64_t lines,
+                           const std::function<void(std::int64_t first, const at::Tensor& result)>& take);
+/// A spatial resnet without time embedding on one picture x [1, height, width, in], in strips of `lines`: [1, height, width, out]. Nothing else stands whole.
+[[nodiscard]] at::Tensor resnet_by_strips(const at::Tensor& x, const Resnet& block, std::int64_t lines);
+
+/// What a temporal resnet does with its first convolution's result, which it needs twice.
+enum class FirstResult { kept, made_again };
 /// x [frames, height, width, channels] += scale * (temporal resnet's branch of x): with scale = 1 - a this is a * x + (1 - a) * (x + branch), the published
-/// blend. Norms over all frames and pixels; everything else on `pixels` of them at a time, so that beside x one tensor of its size is needed and no more.
+/// blend. Norms over all frames and pixels; everything else on `pixels` of them at a time, so that beside x one tensor of its size is needed and no more, or,
+/// where its first result is made again, none: the same bits for one more convolution.
 void add_temporal_resnet(at::Tensor& x, const Resnet& block, const at::Tensor& silu_embedding, double scale, std::int64_t pixels);
+/// The same of frames that lie apart, [1, height, width, channels] each.
+void add_temporal_resnet(std::span<at::Tensor> frames, const Resnet& block, double scale, std::int64_t pixels, FirstResult first_result);
 
 }  // namespace weft::model

@@ -57,7 +57,8 @@ void take_attention_scratch(const at::Tensor& queries, const at::Tensor& keys) {
 void rehearse_product(const at::Tensor& x, const at::Tensor& weight) {
     if (!x.is_meta() || on_gpu(x) || x.scalar_type() == c10::kFloat) return;
     const auto in = weight.size(1);
-    Rehearsal::scratch(std::min<std::int64_t>(x.numel() / in, 256) * std::min<std::int64_t>(weight.size(0), 64) * 4 + 1024 + 128 * std::min<std::int64_t>(in, 1024));
+    Rehearsal::scratch(std::min<std::int64_t>(x.numel() / in, 256) * std::min<std::int64_t>(weight.size(0), 64) * 4 + 1024 +
+                       128 * std::min<std::int64_t>(in, 1024));
 }
 
 at::Tensor convolution(const at::Tensor& x, const Conv2d& conv, const at::Tensor& bias) {
@@ -66,9 +67,9 @@ at::Tensor convolution(const at::Tensor& x, const Conv2d& conv, const at::Tensor
         return result.permute({0, 2, 3, 1}).contiguous();
     }
     const auto length = [&](std::int64_t size, std::int64_t kernel, std::int64_t padding) { return (size + 2 * padding - kernel) / conv.stride + 1; };
-    auto out = at::empty({x.size(0), length(x.size(1), conv.weight.size(2), conv.padding_y), length(x.size(2), conv.weight.size(3), conv.padding_x),
-                          conv.weight.size(0)},
-                         x.options());
+    auto out = at::empty(
+        {x.size(0), length(x.size(1), conv.weight.size(2), conv.padding_y), length(x.size(2), conv.weight.size(3), conv.padding_x), conv.weight.size(0)},
+        x.options());
     take_convolution_scratch(x, conv.weight, out);
     return out;
 }

@@ -60,7 +60,14 @@ Units UNetBuilder::build(End end) {
         for (std::int64_t i = 0; i < config_.layers[level] + 1; ++i) {
             const auto in = hidden + skips.back();
             skips.pop_back();
-            layer({.block = block, .index = i, .way = Way::up, .level = level, .in = in, .out = widths[level], .attention = config_.up_attention[up], .from = from});
+            layer({.block = block,
+                   .index = i,
+                   .way = Way::up,
+                   .level = level,
+                   .in = in,
+                   .out = widths[level],
+                   .attention = config_.up_attention[up],
+                   .from = from});
             from.reset();
             hidden = widths[level];
         }

@@ -29,12 +29,11 @@ UNetFamily::UNetFamily(const ModelFolder& folder, const ClipForm& form, const Co
 void UNetFamily::encode(const at::Tensor& reference) {
     const auto& networks = folder_.networks();
     const auto blank = [this](std::int64_t height, std::int64_t width) { return at::empty({1, height, width, 3}, at::TensorOptions{}.device(device_)); };
-    const auto pixels =
-        device_.is_meta() ? Pixels{blank(networks.clip.image, networks.clip.image), blank(form_.height, form_.width)} : pixels_of(reference);
+    const auto pixels = device_.is_meta() ? Pixels{blank(networks.clip.image, networks.clip.image), blank(form_.height, form_.width)} : pixels_of(reference);
     const OwnedBy owner(Owner::conditioning);
     const auto clip = folder_.source(Part::image_encoder, device_, form_.dtype);
     image_embedding_ = ClipEncoder(networks.clip)(Weights{*clip}, pixels.clip.to(device_, form_.dtype));
-    const auto latents = bound(VaeEncoder(networks.vae), folder_, Part::vae, device_, form_.dtype)(pixels.vae.to(device_, form_.dtype));
+    const auto latents = bound(VaeEncoder(networks.vae), folder_, Part::vae, device_, form_.dtype)(pixels.vae.to(device_, form_.dtype), form_.chunks);
     keep(latents, image_embedding_);
 }
 
@@ -76,6 +75,7 @@ void UNetFamily::stream_weights(std::int64_t window) {
 void UNetFamily::relieve() {
     pose_features_.clear();
     choice_.keep_pose_features = false;
+    choice_.remake_in_decoder = true;
     if (weights_ != nullptr && std::ranges::find(wanted_, true) != wanted_.end()) {
         stream_.reset();
         for (std::size_t unit = 0; unit < units_.size(); ++unit)
@@ -118,8 +118,7 @@ PassState UNetFamily::begin(const plan::Pass& pass, const at::Tensor& latents, c
     const OwnedBy owner(Owner::activations);
     auto state = resume(pass);
     state.hidden = input_of(pass, latents.to(device_));
-    if (sees_pose(pass.branch))
-        state.pose = [this, slice = pass.slice, frames](plan::FrameRange slots) { return pose_features(slice, frames, slots); };
+    if (sees_pose(pass.branch)) state.pose = [this, slice = pass.slice, frames](plan::FrameRange slots) { return pose_features(slice, frames, slots); };
     return state;
 }
 
@@ -140,7 +139,8 @@ at::Tensor UNetFamily::finish(PassState& state) {
     return state.hidden.permute({0, 3, 1, 2}).contiguous();
 }
 
-void UNetFamily::load_decoder() {
+void UNetFamily::load_decoder(const plan::MemoryChoice& choice) {
+    choice_.remake_in_decoder = choice.remake_in_decoder;
     const auto& networks = folder_.networks();
     decoder_ = bound(VaeDecoder(networks.vae, networks.decoder), folder_, Part::vae, device_, form_.decode_dtype);
 }
@@ -148,7 +148,9 @@ void UNetFamily::load_decoder() {
 at::Tensor UNetFamily::decode(const at::Tensor& latents) {
     const OwnedBy owner(Owner::activations);
     const auto scaled = (latents * (1.0 / folder_.networks().vae.scaling_factor)).permute({0, 2, 3, 1}).contiguous();
-    const auto frames = (*decoder_)(scaled.to(device_, form_.decode_dtype), form_.chunks).to(c10::kFloat);
+    const auto frames =
+        (*decoder_)(scaled.to(device_, form_.decode_dtype), form_.chunks, choice_.remake_in_decoder ? FirstResult::made_again : FirstResult::kept)
+            .to(c10::kFloat);
     return (frames / 2.0 + 0.5).clamp_(0.0, 1.0);
 }
 

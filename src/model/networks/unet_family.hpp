@@ -45,7 +45,8 @@ class UNetFamily : public Family {
     PassState begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) final;
     at::Tensor finish(PassState& state) final;
     c10::ScalarType prediction_type() const final { return form_.dtype; }
-    void load_decoder() final;
+    void load_decoder(const plan::MemoryChoice& choice) final;
+    using Family::load_decoder;
     void drop_decoder() final { decoder_.reset(); }
     at::Tensor decode(const at::Tensor& latents) final;
 
@@ -89,8 +90,8 @@ class UNetFamily : public Family {
     std::unique_ptr<WeightSource> weights_;  ///< of units that are streamed
     std::optional<WeightStream> stream_;
     at::Tensor image_embedding_;
-    std::optional<UNetEmbedding> embedding_;   ///< while any unit is loaded
-    std::optional<PoseNetwork> pose_network_;  ///< while the first one is
+    std::optional<UNetEmbedding> embedding_;                                     ///< while any unit is loaded
+    std::optional<PoseNetwork> pose_network_;                                    ///< while the first one is
     std::map<std::pair<std::int64_t, std::int64_t>, at::Tensor> pose_features_;  ///< that are kept, by slice and first slot
     std::optional<VaeDecoder> decoder_;
 };

@@ -17,8 +17,9 @@ void ConvIn::run(PassState& state, plan::FrameRange slots) const {
         return made;
     };
     state.pose = {};
-    make_anew(state, slots, state.hidden.size(1), state.hidden.size(2), out_,
-              [&](std::int64_t first, std::int64_t count) { return make({first, first + count}); });
+    make_anew(state, slots, state.hidden.size(1), state.hidden.size(2), out_, [&](std::int64_t first, std::int64_t count) {
+        return make({first, first + count});
+    });
     if (state.remakes_first_skip) {
         state.first_skip = make;
         state.skips.emplace_back();
@@ -61,9 +62,8 @@ void SpatialResnet::run(PassState& state, plan::FrameRange slots) const {
     const auto& sized = pops && state.skips.back().defined() ? state.skips.back() : state.hidden;
     const auto height = sized.size(1);
     const auto width = sized.size(2);
-    make_anew(state, slots, height, width, out_, [&](std::int64_t first, std::int64_t count) {
-        return resnet(input_of(state, first, count, height, width), block_, state.silu_embedding);
-    });
+    make_anew(state, slots, height, width, out_,
+              [&](std::int64_t first, std::int64_t count) { return resnet(input_of(state, first, count, height, width), block_, state.silu_embedding); });
     if (slots.end < frames) return;
     if (pops) {
         if (!state.skips.back().defined()) state.first_skip = {};

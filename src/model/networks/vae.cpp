@@ -15,19 +15,35 @@ void see(const VaeProbe& probe, const std::string& name, const at::Tensor& value
     if (probe) probe(name, value);
 }
 
-/// Calls `work(first, count)` for as many frames at a time as a chunk of pixels holds.
+/// Small pictures go together: `work` on as many frames as a chunk holds, [frames, height, width, channels], each result a part of a tensor of them.
 template <class Work>
-void for_frames(const at::Tensor& x, std::int64_t pixels_a_frame, const Chunks& chunks, const Work& work) {
-    for_chunks(0, x.size(0), chunks.frames(pixels_a_frame), x.is_meta(), work);
+void replace_together(std::vector<at::Tensor>& frames, const Chunks& chunks, const Work& work) {
+    const auto count = static_cast<std::int64_t>(frames.size());
+    const auto step = chunks.frames(frames.front().size(1) * frames.front().size(2));
+    for (std::int64_t first = 0; first < count; first += step) {
+        const std::vector some(frames.begin() + first, frames.begin() + std::min(first + step, count));
+        const auto made = work(at::cat(some));
+        for (std::size_t i = 0; i < some.size(); ++i) frames[static_cast<std::size_t>(first) + i] = made.narrow(0, static_cast<std::int64_t>(i), 1);
+    }
 }
 
-/// x [frames, height, width, channels], some frames at a time: their results [count, height', width', channels'] in one tensor.
-template <class Work>
-at::Tensor map_frames(const at::Tensor& x, std::int64_t height, std::int64_t width, std::int64_t channels, const Chunks& chunks, const Work& work) {
-    if (chunks.frames(height * width) >= x.size(0)) return work(x);
-    auto out = at::empty({x.size(0), height, width, channels}, x.options());
-    for_frames(x, height * width, chunks,
-               [&](std::int64_t first, std::int64_t count) { out.narrow(0, first, count).copy_(work(x.narrow(0, first, count))); });
+/// Twice as large, nearest neighbour, and a convolution, on one picture.
+at::Tensor upsampled(const at::Tensor& x, const Conv2d& conv, const Chunks& chunks) {
+    auto out = at::empty({1, 2 * x.size(1), 2 * x.size(2), conv.weight.size(0)}, x.options());
+    const auto lines_of = [&](std::int64_t first, std::int64_t count) {
+        const auto top = first / 2;
+        return upsample_twice(x.narrow(1, top, (first + count + 1) / 2 - top)).narrow(1, first - 2 * top, count);
+    };
+    conv_by_strips(lines_of, out.size(1), conv, chunks.strip_lines(out.size(2)),
+                   [&](std::int64_t first, const at::Tensor& result) { out.narrow(1, first, result.size(1)).copy_(result); });
+    return out;
+}
+
+/// Norm, SiLU and convolution on one picture.
+at::Tensor ended(const at::Tensor& x, const GroupNorm& norm, const Conv2d& conv, const Chunks& chunks) {
+    auto out = at::empty({1, x.size(1), x.size(2), conv.weight.size(0)}, x.options());
+    normed_conv_by_strips(x, norm, conv, chunks.strip_lines(x.size(2)),
+                          [&](std::int64_t first, const at::Tensor& result) { out.narrow(1, first, result.size(1)).copy_(result); });
     return out;
 }
 }  // namespace
@@ -77,33 +93,23 @@ void VaeEncoder::bind(const Weights& source) {
     quant_ = take_conv(source / "quant_conv", moments, moments, 1, 1, 0);
 }
 
-namespace {
-/// In place where the width stays.
-void run_resnet(at::Tensor& x, const Resnet& block) {
-    if (block.shortcut)
-        x = resnet(x, block, no_embedding);
-    else
-        add_resnet(x, block, no_embedding);
-}
-}  // namespace
-
-at::Tensor VaeEncoder::moments(const at::Tensor& pixels, const VaeProbe& probe) const {
+at::Tensor VaeEncoder::moments(const at::Tensor& pixels, const Chunks& chunks, const VaeProbe& probe) const {
     auto x = conv2d(pixels, conv_in_);
     see(probe, "encoder.conv_in", x);
     for (std::size_t i = 0; i < levels_.size(); ++i) {
         for (std::size_t j = 0; j < levels_[i].resnets.size(); ++j) {
-            run_resnet(x, levels_[i].resnets[j]);
+            x = resnet_by_strips(x, levels_[i].resnets[j], chunks.strip_lines(x.size(2)));
             see(probe, cat("encoder.down_blocks.", i, ".resnets.", j), x);
         }
         // Zeros to the right and below only, unlike the UNet's samplers.
         if (levels_[i].down) x = conv2d(at::constant_pad_nd(x, {0, 0, 0, 1, 0, 1}), *levels_[i].down);
         see(probe, cat("encoder.down_blocks.", i), x);
     }
-    run_resnet(x, mid0_);
+    x = resnet_by_strips(x, mid0_, chunks.strip_lines(x.size(2)));
     see(probe, "encoder.mid_block.resnets.0", x);
     add_vae_attention(x, attention_);
     see(probe, "encoder.mid_block.attentions.0", x);
-    run_resnet(x, mid1_);
+    x = resnet_by_strips(x, mid1_, chunks.strip_lines(x.size(2)));
     see(probe, "encoder.mid_block", x);
     see(probe, "encoder.mid_block.resnets.1", x);
     x = group_norm(x, norm_out_);
@@ -116,8 +122,8 @@ at::Tensor VaeEncoder::moments(const at::Tensor& pixels, const VaeProbe& probe) 
     return x;
 }
 
-at::Tensor VaeEncoder::operator()(const at::Tensor& x) const {
-    return moments(x).narrow(-1, 0, config_.latent_channels).contiguous();
+at::Tensor VaeEncoder::operator()(const at::Tensor& x, const Chunks& chunks) const {
+    return moments(x, chunks).narrow(-1, 0, config_.latent_channels).contiguous();
 }
 
 VaeDecoder::Block VaeDecoder::take_block(const Weights& weights, std::int64_t in, std::int64_t out) const {
@@ -133,22 +139,18 @@ VaeDecoder::Block VaeDecoder::take_block(const Weights& weights, std::int64_t in
     return block;
 }
 
-at::Tensor VaeDecoder::run_block(at::Tensor x, const Block& block, const Conv2d* up, const Chunks& chunks) {
-    const auto height = (up != nullptr ? 2 : 1) * x.size(1);
-    const auto width = (up != nullptr ? 2 : 1) * x.size(2);
-    if (up == nullptr && !block.spatial.shortcut)
-        for_frames(x, height * width, chunks, [&](std::int64_t first, std::int64_t count) {
-            auto part = x.narrow(0, first, count);
-            add_resnet(part, block.spatial, no_embedding);
-        });
+void VaeDecoder::run_block(std::vector<at::Tensor>& frames, const Block& block, const Conv2d* up, const Chunks& chunks, FirstResult first_result) {
+    const auto scale = up != nullptr ? 2 : 1;
+    if (chunks.frames(scale * scale * frames.front().size(1) * frames.front().size(2)) > 1)
+        replace_together(frames, chunks,
+                         [&](const at::Tensor& x) { return resnet(up != nullptr ? conv2d(upsample_twice(x), *up) : x, block.spatial, no_embedding); });
     else
-        x = map_frames(x, height, width, block.spatial.conv2.weight.size(0), chunks, [&](const at::Tensor& part) {
-            if (up == nullptr) return resnet(part, block.spatial, no_embedding);
-            const auto larger = conv2d(upsample_twice(part), *up);
-            return resnet(larger, block.spatial, no_embedding);
-        });
-    if (block.temporal) add_temporal_resnet(x, *block.temporal, no_embedding, block.temporal_share, chunks.pixels(x.size(0), x.size(3)));
-    return x;
+        for (auto& frame : frames) {  // one by one, so that of what they were little stands beside what they become
+            if (up != nullptr) frame = upsampled(frame, *up, chunks);
+            frame = resnet_by_strips(frame, block.spatial, chunks.strip_lines(frame.size(2)));
+        }
+    const auto count = static_cast<std::int64_t>(frames.size());
+    if (block.temporal) add_temporal_resnet(frames, *block.temporal, block.temporal_share, chunks.pixels(count, frames.front().size(3)), first_result);
 }
 
 void VaeDecoder::bind(const Weights& source) {
@@ -177,38 +179,41 @@ void VaeDecoder::bind(const Weights& source) {
     if (kind_ == Kind::temporal) time_conv_out_ = take_temporal_conv(decoder / "time_conv_out", 3, 3);
 }
 
-at::Tensor VaeDecoder::operator()(const at::Tensor& latents, const Chunks& chunks, const VaeProbe& probe) const {
-    auto x = quant_ ? conv2d(latents, *quant_) : latents;
-    if (quant_) see(probe, "post_quant_conv", x);
-    x = conv2d(x, conv_in_);
-    see(probe, "decoder.conv_in", x);
-    x = run_block(std::move(x), mid_.front(), nullptr, chunks);
-    see(probe, "decoder.mid_block.resnets.0", x);
+at::Tensor VaeDecoder::operator()(const at::Tensor& latents, const Chunks& chunks, FirstResult first_result, const VaeProbe& probe) const {
+    std::vector<at::Tensor> x;
+    const auto see_all = [&](const std::string& name) {
+        if (probe) probe(name, at::cat(x));
+    };
+    for (std::int64_t frame = 0; frame < latents.size(0); ++frame) x.push_back(latents.narrow(0, frame, 1));
+    if (quant_) replace_together(x, chunks, [this](const at::Tensor& some) { return conv2d(some, *quant_); });
+    if (quant_) see_all("post_quant_conv");
+    replace_together(x, chunks, [this](const at::Tensor& some) { return conv2d(some, conv_in_); });
+    see_all("decoder.conv_in");
+    run_block(x, mid_.front(), nullptr, chunks, first_result);
+    see_all("decoder.mid_block.resnets.0");
     // The published block pairs its later resnets with its one attention: with one layer it owns an attention that never runs, a third resnet never runs
     // either.
     if (mid_.size() > 1) {
-        for_frames(x, x.size(1) * x.size(2), chunks, [&](std::int64_t first, std::int64_t count) {
-            auto part = x.narrow(0, first, count);
-            add_vae_attention(part, attention_);
-        });
-        see(probe, "decoder.mid_block.attentions.0", x);
-        x = run_block(std::move(x), mid_[1], nullptr, chunks);
-        see(probe, "decoder.mid_block.resnets.1", x);
+        for (auto& frame : x) add_vae_attention(frame, attention_);
+        see_all("decoder.mid_block.attentions.0");
+        run_block(x, mid_[1], nullptr, chunks, first_result);
+        see_all("decoder.mid_block.resnets.1");
     }
-    see(probe, "decoder.mid_block", x);
+    see_all("decoder.mid_block");
     const Conv2d* up = nullptr;
     for (std::size_t i = 0; i < levels_.size(); ++i) {
         for (std::size_t j = 0; j < levels_[i].blocks.size(); ++j) {
-            x = run_block(std::move(x), levels_[i].blocks[j], j == 0 ? up : nullptr, chunks);
-            see(probe, cat("decoder.up_blocks.", i, ".resnets.", j), x);
+            run_block(x, levels_[i].blocks[j], j == 0 ? up : nullptr, chunks, first_result);
+            see_all(cat("decoder.up_blocks.", i, ".resnets.", j));
         }
-        up = levels_[i].up ? &*levels_[i].up : nullptr;  // what it makes never stands whole: the next block makes it for the frames that it takes
-        if (probe) see(probe, cat("decoder.up_blocks.", i), up != nullptr ? conv2d(upsample_twice(x), *up) : x);
+        up = levels_[i].up ? &*levels_[i].up : nullptr;  // the next block makes it frame by frame
+        if (probe) see(probe, cat("decoder.up_blocks.", i), up != nullptr ? conv2d(upsample_twice(at::cat(x)), *up) : at::cat(x));
     }
-    if (probe) see(probe, "decoder.conv_norm_out", group_norm(x, norm_out_));
-    x = map_frames(x, x.size(1), x.size(2), 3, chunks, [&](const at::Tensor& part) { return conv2d(group_norm_silu(part, norm_out_), conv_out_); });
-    see(probe, "decoder.conv_out", x);
-    return time_conv_out_ ? temporal_conv(x, *time_conv_out_) : x;
+    if (probe) see(probe, "decoder.conv_norm_out", group_norm(at::cat(x), norm_out_));
+    for (auto& frame : x) frame = ended(frame, norm_out_, conv_out_, chunks);
+    const auto frames = at::cat(x);
+    see(probe, "decoder.conv_out", frames);
+    return time_conv_out_ ? temporal_conv(frames, *time_conv_out_) : frames;
 }
 
 }  // namespace weft::model

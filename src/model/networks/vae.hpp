@@ -38,10 +38,10 @@ class VaeEncoder {
     void bind(const Weights& source);
 
     /// x [1, height, width, 3] in [-1, 1] -> moments [1, height / 8, width / 8, 2 * latents]: mean, then log-variance.
-    [[nodiscard]] at::Tensor moments(const at::Tensor& x, const VaeProbe& probe = {}) const;
+    [[nodiscard]] at::Tensor moments(const at::Tensor& x, const Chunks& chunks, const VaeProbe& probe = {}) const;
 
     /// The mean alone, [1, height / 8, width / 8, latents]; not scaled.
-    [[nodiscard]] at::Tensor operator()(const at::Tensor& x) const;
+    [[nodiscard]] at::Tensor operator()(const at::Tensor& x, const Chunks& chunks) const;
 
   private:
     struct Level {
@@ -66,10 +66,11 @@ class VaeDecoder {
     VaeDecoder(const VaeConfig& config, Kind kind) : config_{config}, kind_{kind} {}
     void bind(const Weights& source);
 
-    /// latents [frames, h, w, latents], already divided by the scaling factor -> [frames, 8 h, 8 w, 3], about [-1, 1].
-    /// Every step takes some frames, or some pixels of all frames, at a time, as `chunks` says. In the widest part, beside what a block is given, its result
-    /// and one more tensor of that size stand whole.
-    [[nodiscard]] at::Tensor operator()(const at::Tensor& latents, const Chunks& chunks, const VaeProbe& probe = {}) const;
+    /// latents [frames, h, w, latents], already divided by the scaling factor -> [frames, 8 h, 8 w, 3], about [-1, 1]. Frames go one by one and in strips, what
+    /// joins them by some pixels at a time: in the widest part the frames and one more tensor of their size stand whole, or, where temporal resnets make their
+    /// first result again, the frames alone, with the same bits.
+    [[nodiscard]] at::Tensor operator()(const at::Tensor& latents, const Chunks& chunks, FirstResult first_result = FirstResult::kept,
+                                        const VaeProbe& probe = {}) const;
 
   private:
     struct Block {
@@ -82,8 +83,8 @@ class VaeDecoder {
         std::optional<Conv2d> up;
     };
     [[nodiscard]] Block take_block(const Weights& weights, std::int64_t in, std::int64_t out) const;
-    /// `up`: what first makes x twice as large, or none. x may be written into.
-    [[nodiscard]] static at::Tensor run_block(at::Tensor x, const Block& block, const Conv2d* up, const Chunks& chunks);
+    /// `up`: what first makes each frame twice as large, or none. The frames are replaced.
+    static void run_block(std::vector<at::Tensor>& frames, const Block& block, const Conv2d* up, const Chunks& chunks, FirstResult first_result);
 
     VaeConfig config_;
     Kind kind_;

@@ -292,14 +292,14 @@ void run_vae(const ModelFolder& folder, const Tensors& given, Tensors& out) {
     };
     VaeEncoder encoder(config);
     encoder.bind(net.root);
-    const auto moments = nchw(encoder.moments(nhwc(given.at("in.image")), probe));
+    const auto moments = nchw(encoder.moments(nhwc(given.at("in.image")), Chunks{}, probe));
     out["vae.moments"] = moments;
     out["vae.mean"] = moments.narrow(1, 0, config.latent_channels);
     out["vae.latent"] = out["vae.mean"] * config.scaling_factor;
     out["vae.decoder_input"] = out["vae.latent"] * (1.0 / config.scaling_factor);
     VaeDecoder decoder(config, VaeDecoder::Kind::frames);
     decoder.bind(net.root);
-    out["vae.decoded"] = nchw(decoder(nhwc(out["vae.decoder_input"]), Chunks{}, probe));
+    out["vae.decoded"] = nchw(decoder(nhwc(out["vae.decoder_input"]), Chunks{}, FirstResult::kept, probe));
 }
 
 void run_clip(const ModelFolder& folder, const Tensors& given, Tensors& out) {

@@ -99,7 +99,7 @@ class SlowJob {
         out_["vae.input_u8"] = used;
         VaeEncoder vae(config.vae);
         vae.bind(Weights{*folder_.source(Part::vae, where_.device.torch, where_.dtype)});
-        const auto latents = vae(where_(2.0 * (used.unsqueeze(0).to(at::kFloat) / 255.0) - 1.0)) * config.vae.scaling_factor;
+        const auto latents = vae(where_(2.0 * (used.unsqueeze(0).to(at::kFloat) / 255.0) - 1.0), Chunks{}) * config.vae.scaling_factor;
         out_["ref.latent"] = nchw(latents);
         out_["ref.timestep"] = at::zeros({1}, at::kLong);
         for (const auto& [block, tokens] : make_bank(folder_, latents, embedding, settings_.chunks)) out_["bank." + block] = tokens.unsqueeze(0);
