@@ -26,14 +26,14 @@ struct Chunks {
     [[nodiscard]] std::int64_t inner_rows(std::int64_t width) const { return std::max<std::int64_t>(1, 4 * elements / width); }
 };
 
-/// Calls `work(first, count)` for chunks of `step` from `begin` to `end`. `ends_only`: for the first and the last one, between which a rehearsal learns
-/// nothing.
+/// Calls `work(first, count)` for chunks of `step` from `begin` to `end`. `ends_only`: for the first two and the last one, between which a rehearsal
+/// learns nothing.
 template <class Work>
 void for_chunks(std::int64_t begin, std::int64_t end, std::int64_t step, bool ends_only, const Work& work) {
+    const auto last = begin + (end - 1 - begin) / step * step;
     for (auto first = begin; first < end;) {
         work(first, std::min(step, end - first));
-        const auto last = begin + (end - 1 - begin) / step * step;
-        first = ends_only && first + step < last ? last : first + step;
+        first = ends_only && first > begin && first < last ? last : first + step;
     }
 }
 

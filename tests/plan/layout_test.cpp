@@ -183,7 +183,7 @@ TEST(Rooms, ASkipOfAFoldWaitsAtItsRank) {
     EXPECT_EQ(stays, 2 * 7 * 8);  // conv_in's and d0's
     Deal deal(1, false, 2);
     deal.set(0, Branch::conditional, route);
-    EXPECT_EQ(slot_bytes(shape, deal, 0), 4 * (2 * 7 * 8 + 7 * 8));  // and the state that comes back
+    EXPECT_EQ(slot_bytes(shape, deal, 0), 4 * (2 * 7 * 8 + 7 * 8) + 7 * 8);  // and the state that comes back; once, the one that leaves
 }
 
 TEST(Auto, PassesThatDivideStayWhole) {
