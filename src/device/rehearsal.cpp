@@ -12,13 +12,10 @@ namespace weft {
 struct Rehearsal::Counts {
     c10::DeviceType kind;
     std::int64_t now = 0;
-    HeldBytes peak;
+    std::int64_t peak = 0;
     bool counting = true;
 
-    void see(std::int64_t tensors, std::int64_t elsewhere) {
-        peak.tensors = std::max(peak.tensors, now + tensors);
-        peak.all = std::max(peak.all, now + tensors + elsewhere);
-    }
+    void see(std::int64_t more) { peak = std::max(peak, now + more); }
 };
 
 namespace {
@@ -26,7 +23,7 @@ namespace {
 thread_local Rehearsal::Counts* current = nullptr;
 thread_local std::shared_ptr<Rehearsal::Counts> current_owner;
 
-/// CPUs: the meter's header and border of 64 bytes (meter.cpp counts without the header). GPUs: the caching allocator's smallest block.
+/// CPUs: the meter's border of 64 bytes. GPUs: the caching allocator's smallest block.
 std::int64_t rounded(std::int64_t bytes, c10::DeviceType kind) {
     const std::int64_t block = kind == c10::kCUDA ? 512 : 64;
     return (bytes + block - 1) / block * block;
@@ -50,7 +47,7 @@ class MetaAllocator final : public c10::Allocator {
         if (current == nullptr || !current->counting || bytes == 0) return {nullptr, device};
         const auto held = rounded(static_cast<std::int64_t>(bytes), current->kind);
         current->now += held;
-        current->see(0, 0);
+        current->see(0);
         return {nullptr, new Block{current_owner, held}, &free_block, device};
     }
     c10::DeleterFnPtr raw_deleter() const override { return nullptr; }
@@ -59,7 +56,7 @@ class MetaAllocator final : public c10::Allocator {
 
 }  // namespace
 
-Rehearsal::Rehearsal(c10::DeviceType kind) : counts_{std::make_shared<Counts>(Counts{.kind = kind, .peak = {}})} {
+Rehearsal::Rehearsal(c10::DeviceType kind) : counts_{std::make_shared<Counts>(Counts{.kind = kind})} {
     ensure(current == nullptr, "a thread rehearses one thing at a time");
     static MetaAllocator allocator;
     static std::once_flag installed;
@@ -77,16 +74,16 @@ std::int64_t Rehearsal::now() const {
     return counts_->now;
 }
 
-HeldBytes Rehearsal::peak() const {
+std::int64_t Rehearsal::peak() const {
     return counts_->peak;
 }
 
 void Rehearsal::reset_peak() {
-    counts_->peak = {counts_->now, counts_->now};
+    counts_->peak = counts_->now;
 }
 
-void Rehearsal::scratch(std::int64_t tensors, std::int64_t elsewhere) {
-    if (current != nullptr) current->see(tensors, elsewhere);
+void Rehearsal::scratch(std::int64_t bytes) {
+    if (current != nullptr) current->see(bytes);
 }
 
 Rehearsal::Uncounted::Uncounted() : before_{current == nullptr || current->counting} {

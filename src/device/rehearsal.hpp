@@ -1,6 +1,4 @@
 #pragma once
-#include "device/held_bytes.hpp"
-
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
@@ -20,11 +18,11 @@ class Rehearsal {
 
     [[nodiscard]] std::int64_t now() const;
     /// Since the start or the last reset.
-    [[nodiscard]] HeldBytes peak() const;
+    [[nodiscard]] std::int64_t peak() const;
     void reset_peak();
 
-    /// What the running operator takes beside its tensors, given back when it ends: `tensors` by Torch's allocator, `elsewhere` not.
-    static void scratch(std::int64_t tensors, std::int64_t elsewhere = 0);
+    /// What the running operator takes beside its tensors, given back when it ends.
+    static void scratch(std::int64_t bytes);
 
     /// Tensors made in this scope are not counted: they lie in a mapped file, or in another memory.
     class Uncounted {

@@ -2,6 +2,7 @@
 
 #include "device/rehearsal.hpp"
 
+#include <algorithm>
 #include <numeric>
 
 namespace weft::model {
@@ -12,7 +13,7 @@ class Rehearsed {
   public:
     explicit Rehearsed(Rehearsal& rehearsal) : rehearsal_{rehearsal}, before_{rehearsal.now()} { rehearsal.reset_peak(); }
     /// More than before.
-    [[nodiscard]] HeldBytes peak() const { return rehearsal_.peak() - before_; }
+    [[nodiscard]] std::int64_t peak() const { return rehearsal_.peak() - before_; }
     [[nodiscard]] std::int64_t kept() const { return rehearsal_.now() - before_; }
 
   private:
@@ -75,7 +76,7 @@ void rehearse(const std::function<std::unique_ptr<Family>(const ComputeDevice& d
         }
         const Rehearsed finishing(rehearsal);
         static_cast<void>(family->finish(state));
-        pass.pieces.back().working[b] = most(pass.pieces.back().working[b], finishing.peak());
+        pass.pieces.back().working[b] = std::max(pass.pieces.back().working[b], finishing.peak());
     }
     family->drop_denoiser();
     const auto decode = [&](std::int64_t count, bool remakes) {

@@ -48,7 +48,7 @@ class Planner {
         if (request_.kind == c10::kCPU) {  // the picture, which is there meanwhile, and one channel of it in fp32
             const auto picture = 3 * request_.picture_pixels;
             const auto sizing = picture + 4 * request_.picture_pixels;
-            shape.encode = most(shape.encode + picture, {sizing, sizing});
+            shape.encode = std::max(shape.encode + picture, sizing);
         }
         if (request_.weigh) shape.pass = request_.weigh(std::move(shape.pass));
         return shapes_.emplace(remakes_first_skip, std::move(shape)).first->second;

@@ -295,7 +295,7 @@ void Job::State::make_plan() {
                   fitted.fullest.phase, ", of ", human_bytes(budget.bytes), "; ", choice_text(plan),
                   fitted.slow_down > 1.0005 ? cat(", ", fixed(100 * (fitted.slow_down - 1), 1), " % slower") : ""));
     for (const auto* one : {&memory.encode, &memory.denoise, &memory.decode})
-        events.emit("predicted", {{"phase", one->name}, {"tensor_bytes", one->held.tensors}, {"bytes", one->total}});
+        events.emit("predicted", {{"phase", one->name}, {"tensor_bytes", one->tensors}, {"bytes", one->total}});
 }
 
 /// Which host, device and cores each rank really has; the compute thread of a rank with one CPU thread is held to a core of its own.

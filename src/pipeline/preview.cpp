@@ -20,15 +20,15 @@ Dtype network_dtype(const Settings& settings) {
 }
 
 std::string memory_text(const plan::Plan& plan) {
-    const auto& phase_text = [](const plan::PhaseMemory& phase) { return cat(phase.name, " ", phase.total > 0 ? human_bytes(phase.total) : "nothing"); };
+    const auto phase_text = [](const plan::PhaseMemory& phase) { return cat(phase.name, " ", phase.total > 0 ? human_bytes(phase.total) : "nothing"); };
     std::string text;
     std::string before;
     for (int rank = 0; rank < plan.num_ranks(); ++rank) {
         const auto memory = plan::rank_memory(plan, rank);
         auto line = cat(phase_text(memory.encode), ", ", phase_text(memory.denoise), ", ", phase_text(memory.decode));
         if (memory.denoise.total > 0)
-            line += cat("; denoising: weights ", human_bytes(memory.weights), ", pass ", human_bytes(memory.activations.all), ", slots ",
-                        human_bytes(memory.slots), ", latents ", human_bytes(memory.latents), ", of the encoders ", human_bytes(memory.conditioning));
+            line += cat("; denoising: weights ", human_bytes(memory.weights), ", pass ", human_bytes(memory.activations), ", slots ", human_bytes(memory.slots),
+                        ", latents ", human_bytes(memory.latents), ", of the encoders ", human_bytes(memory.conditioning));
         if (line == before) continue;  // as of the rank before
         text += cat(plan.num_ranks() > 1 ? cat("memory ", rank, std::string(rank < 10 ? 2 : 1, ' ')) : "memory    ", line, "\n");
         before = std::move(line);

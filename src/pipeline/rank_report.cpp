@@ -81,9 +81,9 @@ RankReport report_of(const plan::Plan& plan, const Held& held, const comm::Trans
     report.planned_weight_bytes = planned.weights;
     report.planned_slot_bytes = planned.slots;
     const auto memory = plan::rank_memory(plan, transport.who().rank);
-    report.planned_encode_peak_bytes = memory.encode.held.tensors;
-    report.planned_denoise_peak_bytes = memory.denoise.held.tensors;
-    report.planned_decode_peak_bytes = memory.decode.held.tensors;
+    report.planned_encode_peak_bytes = memory.encode.tensors;
+    report.planned_denoise_peak_bytes = memory.denoise.tensors;
+    report.planned_decode_peak_bytes = memory.decode.tensors;
     for (const auto& phase : meter::phases()) {
         if (phase.name == "encode") report.encode_peak_bytes = phase.peak;
         if (phase.name == "denoise") report.denoise_peak_bytes = phase.peak;

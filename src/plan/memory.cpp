@@ -41,7 +41,7 @@ class Tensors {
     void run(std::int64_t number, Branch branch) {
         const auto& piece = shape_.pieces[index(number)];
         const auto& unit = shape_.units[index(piece.unit)];
-        peak_ = most(peak_, piece.working[index(branch)] + (now_ + (streamed_.empty() ? 0 : streamed_[index(piece.unit)])));
+        peak_ = std::max(peak_, piece.working[index(branch)] + (now_ + (streamed_.empty() ? 0 : streamed_[index(piece.unit)])));
         const bool first = piece.slots.begin == 0;
         const bool last = piece.slots.end == shape_.num_slots;
         if (unit.opens && first) {
@@ -57,7 +57,7 @@ class Tensors {
         if (unit.pushes) skips_.push_back(piece.unit == 0 && shape_.remakes_first_skip ? before : hidden_);
     }
 
-    [[nodiscard]] HeldBytes peak() const { return peak_; }
+    [[nodiscard]] std::int64_t peak() const { return peak_; }
 
   private:
     /// Of the hidden state behind a piece's unit, all frames.
@@ -71,7 +71,7 @@ class Tensors {
     const PassShape& shape_;
     std::span<const std::int64_t> streamed_;
     std::int64_t now_ = 0;
-    HeldBytes peak_;
+    std::int64_t peak_ = 0;
     Tensor hidden_, partial_, residual_;
     std::vector<Tensor> skips_;
 };
@@ -106,7 +106,7 @@ std::int64_t least_window(const PassShape& shape, const std::vector<bool>& units
     return std::max(most, before + first);
 }
 
-HeldBytes leg_bytes(const PassShape& shape, const Route& route, std::size_t leg, Branch branch, std::span<const std::int64_t> streamed) {
+std::int64_t leg_bytes(const PassShape& shape, const Route& route, std::size_t leg, Branch branch, std::span<const std::int64_t> streamed) {
     Tensors tensors(shape, streamed);
     if (leg == 0) tensors.begin(branch);
     for (const auto& room : rooms_of(shape, route))
@@ -132,11 +132,11 @@ const PhaseMemory& RankMemory::fullest() const {
 
 namespace {
 
-std::int64_t with_table(const HeldBytes& held, bool on_gpu) {
-    if (held.all == 0) return 0;
+std::int64_t with_table(std::int64_t tensors, bool on_gpu) {
+    if (tensors == 0) return 0;
     const auto table = device_table(on_gpu);
-    const auto slack = std::min(static_cast<double>(held.all) * table.slack, static_cast<double>(table.most_slack_bytes));
-    return static_cast<std::int64_t>((static_cast<double>(held.all + table.base_bytes) + slack) * (1 + table.unmeasured));
+    const auto slack = std::min(static_cast<double>(tensors) * table.slack, static_cast<double>(table.most_slack_bytes));
+    return static_cast<std::int64_t>((static_cast<double>(tensors + table.base_bytes) + slack) * (1 + table.unmeasured));
 }
 
 /// Noise for the latents is drawn in the host's memory: for a whole slice or clip, and once more in the order in which it is kept.
@@ -163,12 +163,12 @@ void weigh_denoising(const Plan& plan, int rank, RankMemory& memory) {
             const auto& route = plan.deal.route(slice, branch);
             const bool is_new = looked_at.emplace(plan.deal.route_index(slice, branch), branch).second;
             for (std::size_t leg = 0; is_new && leg < route.legs.size(); ++leg)
-                if (route.legs[leg].rank == rank) memory.activations = most(memory.activations, leg_bytes(plan.shape, route, leg, branch, streamed));
+                if (route.legs[leg].rank == rank) memory.activations = std::max(memory.activations, leg_bytes(plan.shape, route, leg, branch, streamed));
             if (route.first_rank() == rank && plan.shape.sees_pose[index(branch)]) posed.insert(slice);
             if (route.last_rank() == rank && counts_latents) memory.latents += plan.shape.num_slots * plan.frame_elements() * plan.prediction_bytes;
         }
     if (plan.memory.keep_pose_features) memory.conditioning += static_cast<std::int64_t>(posed.size()) * plan.shape.pose_bytes;
-    memory.denoise.held = memory.activations + (memory.weights + memory.slots + memory.latents + memory.conditioning);
+    memory.denoise.tensors = memory.activations + memory.weights + memory.slots + memory.latents + memory.conditioning;
 }
 
 }  // namespace
@@ -177,14 +177,14 @@ RankMemory rank_memory(const Plan& plan, int rank) {
     RankMemory memory;
     if (!plan.deal.pieces_of(rank).empty()) {
         const auto noise = plan.on_gpu ? 0 : plan.shape.conditioning_bytes + noise_bytes(plan);
-        memory.encode.held = most(plan.encode, {noise, noise});
+        memory.encode.tensors = std::max(plan.encode, noise);
         weigh_denoising(plan, rank, memory);
     }
     for (std::size_t chunk = 0; chunk < plan.decoder.size(); ++chunk)
         if (plan.decoder[chunk] == rank)
-            memory.decode.held = most(memory.decode.held,
-                                      (chunk + 1 < plan.decoder.size() ? plan.decode_chunk : plan.decode_last).of(plan.memory) + plan.shape.conditioning_bytes);
-    for (auto* phase : {&memory.encode, &memory.denoise, &memory.decode}) phase->total = with_table(phase->held, plan.on_gpu);
+            memory.decode.tensors = std::max(memory.decode.tensors, (chunk + 1 < plan.decoder.size() ? plan.decode_chunk : plan.decode_last).of(plan.memory) +
+                                                                        plan.shape.conditioning_bytes);
+    for (auto* phase : {&memory.encode, &memory.denoise, &memory.decode}) phase->total = with_table(phase->tensors, plan.on_gpu);
     return memory;
 }
 

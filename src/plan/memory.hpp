@@ -12,7 +12,7 @@
 namespace weft::plan {
 
 /// Bytes of one pass's tensors on the rank of a leg, at most, slots apart; with the weights that are there beside each unit, where `streamed` gives them.
-[[nodiscard]] HeldBytes leg_bytes(const PassShape& shape, const Route& route, std::size_t leg, Branch branch, std::span<const std::int64_t> streamed = {});
+[[nodiscard]] std::int64_t leg_bytes(const PassShape& shape, const Route& route, std::size_t leg, Branch branch, std::span<const std::int64_t> streamed = {});
 
 /// By unit, of those that run on a rank: bytes of weights that are there while it runs, when they are streamed through a window (src/model/weight_stream.hpp).
 [[nodiscard]] std::vector<std::int64_t> streamed_bytes(const PassShape& shape, const std::vector<bool>& units, std::int64_t window);
@@ -33,8 +33,8 @@ struct DeviceTable {
 /// Bytes on a rank's device in a phase, at most.
 struct PhaseMemory {
     std::string name;
-    HeldBytes held;
-    std::int64_t total = 0;  ///< with the device's table
+    std::int64_t tensors = 0;  ///< as the meter counts
+    std::int64_t total = 0;    ///< with the device's table
 };
 
 /// What a rank holds at most, phase by phase; while it denoises by what it is for.
@@ -44,7 +44,7 @@ struct RankMemory {
     std::int64_t slots = 0;
     std::int64_t latents = 0;       ///< with predictions that wait for their neighbours
     std::int64_t conditioning = 0;  ///< with pose features that are kept
-    HeldBytes activations;          ///< with the weights in the window, where they are streamed
+    std::int64_t activations = 0;   ///< with the weights in the window, where they are streamed
 
     [[nodiscard]] const PhaseMemory& fullest() const;
 };

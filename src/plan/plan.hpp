@@ -22,8 +22,8 @@ inline constexpr int writer = 0;
 
 /// Bytes of decoding, at most, by MemoryChoice::remake_in_decoder.
 struct DecodeBytes {
-    HeldBytes kept, remade;
-    [[nodiscard]] const HeldBytes& of(const MemoryChoice& choice) const { return choice.remake_in_decoder ? remade : kept; }
+    std::int64_t kept = 0, remade = 0;
+    [[nodiscard]] std::int64_t of(const MemoryChoice& choice) const { return choice.remake_in_decoder ? remade : kept; }
 };
 
 /// What the plan weighs, from the model's config and the device's types.
@@ -31,7 +31,7 @@ struct ModelShape {
     std::int64_t latent_channels = 4;
     std::int64_t prediction_bytes = 4;  ///< of one element as it travels: the network's type
     PassShape pass = plain_shape(1);
-    HeldBytes encode;                 ///< at most, by the encoders
+    std::int64_t encode = 0;          ///< at most, by the encoders
     DecodeBytes decode, decode_last;  ///< of a chunk, and of the last one, which may be shorter
     MemoryChoice memory;              ///< that `pass` was told for
     bool on_gpu = false;
@@ -69,7 +69,7 @@ struct Plan {
     std::int64_t steps = 0;
     PassShape shape;
     MemoryChoice memory;
-    HeldBytes encode;  ///< ModelShape's, as are the next two
+    std::int64_t encode = 0;  ///< ModelShape's, as are the next two
     DecodeBytes decode_chunk, decode_last;
     bool on_gpu = false;
     bool latents_on_device = false;  ///< as where they travel from GPU to GPU; else in the host's memory

@@ -1,5 +1,4 @@
 #pragma once
-#include "device/held_bytes.hpp"
 #include "plan/slices.hpp"
 
 #include <array>
@@ -40,10 +39,10 @@ struct Skip {
 /// Where a pass may be cut: a unit, or, of a unit whose frames do not meet, some chunks of its frames.
 struct Piece {
     std::int64_t unit = 0;
-    FrameRange slots;                    ///< frames of the slice that it computes, by slot
-    BranchCost cost{1, 1};               ///< nanoseconds
-    std::vector<Part> state;             ///< what stands in front of it, skips apart; nothing in front of the first
-    std::array<HeldBytes, 2> working{};  ///< by branch: at most, beside weights and all that stands in front of it; its result is in it
+    FrameRange slots;                       ///< frames of the slice that it computes, by slot
+    BranchCost cost{1, 1};                  ///< nanoseconds
+    std::vector<Part> state;                ///< what stands in front of it, skips apart; nothing in front of the first
+    std::array<std::int64_t, 2> working{};  ///< by branch: at most, beside weights and all that stands in front of it; its result is in it
 };
 
 struct UnitShape {
@@ -62,7 +61,7 @@ struct PassShape {
     std::vector<UnitShape> units;
     std::vector<Piece> pieces;
     std::vector<Skip> skips;
-    std::array<HeldBytes, 2> begin{};     ///< by branch: at most, while the state in front of the first piece is made of latents
+    std::array<std::int64_t, 2> begin{};  ///< by branch: at most, while the state in front of the first piece is made of latents
     std::array<std::int64_t, 2> begun{};  ///< of that state
     std::int64_t pose_bytes = 0;          ///< pose features of a slice, where they are kept from step to step
     std::int64_t pose_ns = 0;             ///< to make them, nanoseconds

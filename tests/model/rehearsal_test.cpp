@@ -73,7 +73,7 @@ TEST_P(Rehearsed, PeaksAreTheMeters) {
     const auto family = model->for_clip(settings, clip, device, maps);
     const auto picture = at::zeros({sample.height, sample.width, 3}, at::kByte);
     const auto idle = meter::current();
-    expect_near("encode", shape.encode.tensors, measured_peak([&] { family->encode(picture); }) - idle);
+    expect_near("encode", shape.encode, measured_peak([&] { family->encode(picture); }) - idle);
     EXPECT_EQ(meter::current() - idle, shape.pass.conditioning_bytes);
 
     const auto encoded = meter::current();
@@ -84,18 +84,18 @@ TEST_P(Rehearsed, PeaksAreTheMeters) {
         const auto b = static_cast<std::size_t>(branch);
         PassState state;
         const auto latents = [&] { return at::zeros({sample.frames, 4, sample.height / 8, sample.width / 8}); };
-        expect_enough("begin", shape.pass.begin[b].tensors, measured_peak([&] { state = family->begin({.branch = branch}, latents(), frames); }) - loaded);
+        expect_enough("begin", shape.pass.begin[b], measured_peak([&] { state = family->begin({.branch = branch}, latents(), frames); }) - loaded);
         std::int64_t most = 0;
         for (const auto& piece : shape.pass.pieces) {
             const auto before = meter::current();
             const auto& unit = *family->units()[static_cast<std::size_t>(piece.unit)];
             const auto peak = measured_peak([&] { family->run(static_cast<std::size_t>(piece.unit), state, piece.slots); });
-            expect_enough(unit.name(), piece.working[b].tensors, peak - before);
+            expect_enough(unit.name(), piece.working[b], peak - before);
             most = std::max(most, peak - loaded);
         }
         static_cast<void>(family->finish(state));
         const plan::Route whole{{{{0, shape.pass.num_pieces()}, 0}}, 1};
-        expect_near("pass", plan::leg_bytes(shape.pass, whole, 0, branch).tensors, most);
+        expect_near("pass", plan::leg_bytes(shape.pass, whole, 0, branch), most);
     }
     family->drop_denoiser();
     const auto undenoised = meter::current();
@@ -109,8 +109,8 @@ TEST_P(Rehearsed, PeaksAreTheMeters) {
                                                .view({sample.chunk, 4, sample.height / 8, sample.width / 8}));
         });
         family->drop_decoder();
-        const auto& predicted = remakes ? shape.decode.remade : shape.decode.kept;
-        expect_near(remakes ? "decode, made again" : "decode", predicted.tensors, peak - undenoised - (remakes ? static_cast<std::int64_t>(kept.nbytes()) : 0));
+        const auto predicted = remakes ? shape.decode.remade : shape.decode.kept;
+        expect_near(remakes ? "decode, made again" : "decode", predicted, peak - undenoised - (remakes ? static_cast<std::int64_t>(kept.nbytes()) : 0));
         if (remakes) {
             EXPECT_TRUE(at::equal(decoded, kept));
         } else {
