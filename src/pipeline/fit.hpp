@@ -40,7 +40,8 @@ struct Fit {
 /// What was chosen and what it costs, for people: "weights stay, pose features are kept".
 [[nodiscard]] std::string choice_text(const plan::Plan& plan);
 
-/// Up to three settings, each of which alone lets the job fit, the smallest change first: "slices.length = 40 (needs 7.1 GiB)".
+/// Up to three changes, each of which lets the job fit without the others, the smallest first: "slices.length = 40 (needs 7.1 GiB)". Where too few settings do
+/// so alone, also with decode.chunk = 1.
 [[nodiscard]] std::vector<std::string> nearest_that_fit(const FitRequest& request);
 
 /// Of a job that fits: the largest number of pose frames, length of slices and size of the video, each alone, that fit: "slices.length 112".

@@ -165,12 +165,9 @@ at::Tensor picture_tensor(const io::Picture& picture) {
     return made;
 }
 
-}  // namespace
-
-namespace {
 /// All ranks do `work`, or none goes on; memory that runs out is told as such.
 template <class Work>
-void together(comm::Transport& transport, const Work& work) {
+void prepare_together(comm::Transport& transport, const Work& work) {
     comm::together(transport, [&] {
         try {
             work();
@@ -187,11 +184,11 @@ Job::Job(const Settings& settings, JobOptions options, comm::Transport& transpor
     : state_{std::make_unique<State>(settings, std::move(options), transport, events)} {
     auto& s = *state_;
     Numerics numerics;
-    together(transport, [&] { s.open_all(); });
+    prepare_together(transport, [&] { s.open_all(); });
     s.open_device_transfers();
     s.share_costs();
     s.budget = s.agree_on_budget();
-    together(transport, [&] {
+    prepare_together(transport, [&] {
         s.make_plan();
         s.weights = s.model->digests();
         numerics = make_numerics(s.settings, s.device, s.weights, s.inputs.digest);
@@ -201,7 +198,7 @@ Job::Job(const Settings& settings, JobOptions options, comm::Transport& transpor
     agree(transport, facts);
     s.place();
     meter::set_limit(s.budget.bytes);
-    together(transport, [&] {
+    prepare_together(transport, [&] {
         s.film = s.film_options();
         if (!s.writes()) return;
         // A film that cannot be written is refused now, not after the denoising, and before an old run file is replaced.
@@ -520,6 +517,12 @@ HostLatents Job::State::denoise() {
         throw;
     }
     if (traced) emit_traces(gather_traces(trace, transport), plan, programs, events);
+    if (const auto stream = family->stream_times()) {
+        const auto overlapped = stream->fetch_seconds > 0 ? std::max(0.0, 1 - stream->waited_seconds / stream->fetch_seconds) : 1.0;
+        log::info(cat("weights   ", human_bytes(stream->bytes), " streamed in ", human_seconds(stream->fetch_seconds), ", ", fixed(100 * overlapped, 0),
+                      " % of it behind passes; they waited ", human_seconds(stream->waited_seconds)));
+        events.emit("streamed", {{"bytes", stream->bytes}, {"fetch_seconds", stream->fetch_seconds}, {"waited_seconds", stream->waited_seconds}});
+    }
     held = {meter::current(Owner::weights), meter::current(Owner::slots)};
     steps_done = plan.steps;
     family->drop_denoiser();
@@ -597,11 +600,11 @@ Report Job::State::run() {
 
 /// Memory ran out though the plan fits: another program took it, or the plan is wrong. What is saved is kept, and what needs less is told.
 Error Job::State::ran_out(const std::string& why) const {
-    auto request = fit_request(plan.num_poses());
     const auto needed = plan::fullest(plan).bytes;
-    request.budget = needed * 8 / 10;
     std::vector<std::string> near;
     try {
+        auto request = fit_request(plan.num_poses());
+        request.budget = needed * 8 / 10;
         near = nearest_that_fit(request);
     } catch (const std::exception&) {  // there may be no memory even for that
     }

@@ -160,8 +160,7 @@ const std::string& undisturbed_hashes() {
 }
 
 namespace {
-const Words sets_for_peak{"input.pose=pose",  "input.frames=0",  "sampling.steps=1",    "sampling.guidance=[1.0, 1.0]",
-                          "slices.length=12", "decode.chunk=16", "output.video=out.mp4"};
+const Words sets_for_peak{"input.pose=pose", "input.frames=0", "sampling.steps=1", "sampling.guidance=[1.0, 1.0]", "slices.length=12", "output.video=out.mp4"};
 
 void add_poses(const SmallJob& job, int num_poses) {
     fs::create_directories(job / "pose");

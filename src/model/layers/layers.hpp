@@ -118,10 +118,10 @@ struct Resnet {
 [[nodiscard]] Resnet take_temporal_resnet(const Weights& weights, std::int64_t channels, std::int64_t embedding, double eps);
 /// x [frames, height, width, in] -> out [frames, height, width, out]; norms per frame. `silu_embedding` [1, embedding], or undefined.
 [[nodiscard]] at::Tensor resnet(const at::Tensor& x, const Resnet& block, const at::Tensor& silu_embedding);
-/// Some lines of a picture at a time: calls `make(first, count)` for [1, count, width, in] of a picture of `height` lines, of which lines beyond it are zero.
-/// The picture itself may never stand whole.
+/// Lines [first, first + count) of a picture that need never stand whole: [1, count, width, channels].
 using Lines = std::function<at::Tensor(std::int64_t first, std::int64_t count)>;
-/// A convolution of kernel 3 and stride 1 on a picture in strips of `lines`, each result line as in the whole: `take(first, result)` gets it strip by strip.
+/// A convolution of kernel 3 and stride 1 on the picture of `height` lines that `make` gives, zeros around it, in strips of `lines`: `take(first, result)` gets
+/// [1, lines, width, out] strip by strip.
 void conv_by_strips(const Lines& make, std::int64_t height, const Conv2d& conv, std::int64_t lines,
                     const std::function<void(std::int64_t first, const at::Tensor& result)>& take);
 /// conv(SiLU(norm x)) on one picture x [1, height, width, in], in the same way.
@@ -133,10 +133,10 @@ void normed_conv_by_strips(const at::Tensor& x, const GroupNorm& norm, const Con
 /// What a temporal resnet does with its first convolution's result, which it needs twice.
 enum class FirstResult { kept, made_again };
 /// x [frames, height, width, channels] += scale * (temporal resnet's branch of x): with scale = 1 - a this is a * x + (1 - a) * (x + branch), the published
-/// blend. Norms over all frames and pixels; everything else on `pixels` of them at a time, so that beside x one tensor of its size is needed and no more, or,
-/// where its first result is made again, none: the same bits for one more convolution.
+/// blend. Norms over all frames and pixels; everything else on `pixels` of them at a time, so that beside x one tensor of its size is needed and no more.
 void add_temporal_resnet(at::Tensor& x, const Resnet& block, const at::Tensor& silu_embedding, double scale, std::int64_t pixels);
-/// The same of frames that lie apart, [1, height, width, channels] each.
+/// The same of frames that lie apart, [1, height, width, channels] each; where the first result is made again, beside them no tensor of their size is needed:
+/// the same bits for one more convolution.
 void add_temporal_resnet(std::span<at::Tensor> frames, const Resnet& block, double scale, std::int64_t pixels, FirstResult first_result);
 
 }  // namespace weft::model

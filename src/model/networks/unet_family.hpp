@@ -87,7 +87,7 @@ class UNetFamily : public Family {
     plan::MemoryChoice choice_;
     Units units_;
     std::vector<bool> wanted_;               ///< of the units
-    std::unique_ptr<WeightSource> weights_;  ///< of units that are streamed
+    std::unique_ptr<WeightSource> weights_;  ///< of the units, while any is loaded
     std::optional<WeightStream> stream_;
     at::Tensor image_embedding_;
     std::optional<UNetEmbedding> embedding_;                                     ///< while any unit is loaded
