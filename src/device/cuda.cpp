@@ -22,11 +22,10 @@ void check(cudaError_t code, std::string_view doing, std::source_location at = s
     if (code != cudaSuccess) fail(cat("CUDA failed while ", doing, ": ", cudaGetErrorString(code)), at);
 }
 
-std::int64_t stat(bool peak) {
-    if (!opened) return 0;
-    const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(c10::cuda::current_device());
-    const auto& all = stats.allocated_bytes[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)];
-    return peak ? all.peak : all.current;
+constexpr auto aggregate = static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+
+c10::CachingDeviceAllocator::DeviceStats stats() {
+    return opened ? c10::cuda::CUDACachingAllocator::getDeviceStats(c10::cuda::current_device()) : c10::CachingDeviceAllocator::DeviceStats{};
 }
 }  // namespace
 
@@ -91,11 +90,15 @@ void synchronize() {
 }
 
 std::int64_t bytes_now() {
-    return stat(false);
+    return stats().allocated_bytes[aggregate].current;
 }
 
 std::int64_t peak_bytes_since_reset() {
-    return stat(true);
+    return stats().allocated_bytes[aggregate].peak;
+}
+
+std::int64_t reserved_bytes() {
+    return stats().reserved_bytes[aggregate].current;
 }
 
 void reset_peak() {

@@ -30,6 +30,8 @@ void synchronize();
 [[nodiscard]] std::int64_t bytes_now();
 [[nodiscard]] std::int64_t peak_bytes_since_reset();
 void reset_peak();
+/// What the caching allocator has taken from the driver: what it gave out, and blocks that it holds for later.
+[[nodiscard]] std::int64_t reserved_bytes();
 
 /// The caching allocator gives out no more than that; nothing before `open`.
 void set_limit(std::int64_t bytes);

@@ -23,6 +23,9 @@ std::int64_t peak_bytes_since_reset() {
     return 0;
 }
 void reset_peak() {}
+std::int64_t reserved_bytes() {
+    return 0;
+}
 void set_limit(std::int64_t) {}
 void release_cache() {}
 std::string versions() {

@@ -77,4 +77,8 @@ void make_tiny_musepose(const fs::path& folder, std::uint64_t seed) {
     write_model(folder, tiny_musepose(), seed);
 }
 
+void make_published_model(const fs::path& folder, bool musepose, std::uint64_t seed) {
+    musepose ? write_model(folder, musepose::Config{}, seed) : write_model(folder, mimicmotion::Config{}, seed);
+}
+
 }  // namespace weft::model

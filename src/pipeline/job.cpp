@@ -197,7 +197,7 @@ Job::Job(const Settings& settings, JobOptions options, comm::Transport& transpor
     facts.push_back(cat("the plan (hash) = ", plan_digest(s.plan)));
     agree(transport, facts);
     s.place();
-    meter::set_limit(s.budget.bytes);
+    meter::set_limit(s.budget.bytes - plan::device_table(s.device.is_cuda()).base_bytes);
     prepare_together(transport, [&] {
         s.film = s.film_options();
         if (!s.writes()) return;

@@ -5,8 +5,9 @@
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "device/cuda.hpp"
-#include "model/mimicmotion/mimicmotion.hpp"
 #include "model/model.hpp"
+#include "model/musepose/slow_job.hpp"
+#include "model/open_model.hpp"
 #include "model/slow_job.hpp"
 #include "model/slow_layers.hpp"
 
@@ -21,7 +22,7 @@
 #include <cstdlib>
 #include <set>
 
-namespace weft::model::mimicmotion {
+namespace weft::model {
 namespace {
 
 /// What the command line asks for.
@@ -46,7 +47,8 @@ void row(const std::string& what, c10::ScalarType dtype, const std::string& tens
 }
 
 golden::Tensors compute(const golden::Case& wanted, c10::ScalarType dtype, const Chunks& chunks = {}) {
-    return wanted.name == "layers" ? run_layers(wanted, chunks, in(dtype)) : run_slowly(wanted, in(dtype));
+    if (wanted.family == FamilyName::musepose) return musepose::run_slowly(wanted, in(dtype));
+    return wanted.name == "layers" ? mimicmotion::run_layers(wanted, chunks, in(dtype)) : mimicmotion::run_slowly(wanted, in(dtype));
 }
 
 /// How many times the CPU's tolerance a GPU may be off. Its kernels add in another order and its exp and rsqrt round otherwise, which the
@@ -67,11 +69,12 @@ bool is_of_host(const std::string& key) {
     return names.contains(key);
 }
 
-class Recorded : public testing::TestWithParam<std::tuple<const char*, c10::ScalarType>> {};
+class Recorded : public testing::TestWithParam<std::tuple<std::pair<FamilyName, const char*>, c10::ScalarType>> {};
 
 TEST_P(Recorded, IsReached) {
-    const auto& [name, dtype] = GetParam();
-    const auto wanted = golden::read_case(name);
+    const auto& [one_case, dtype] = GetParam();
+    const auto& [family, name] = one_case;
+    const auto wanted = golden::read_case(name, family);
     const auto all = golden::deviations(wanted, compute(wanted, dtype));
     EXPECT_FALSE(all.empty()) << "nothing to compare";
     for (const auto& one : all) {
@@ -86,8 +89,14 @@ TEST_P(Recorded, IsReached) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, Recorded,
-                         testing::Combine(testing::Values("layers", "single", "ramp"), testing::Values(c10::kFloat, c10::kHalf, c10::kBFloat16)),
-                         [](const auto& one) { return cat(std::get<0>(one.param), "_", dtype_name(std::get<1>(one.param))); });
+                         testing::Combine(testing::Values(std::pair(FamilyName::mimicmotion, "layers"), std::pair(FamilyName::mimicmotion, "single"),
+                                                          std::pair(FamilyName::mimicmotion, "ramp"), std::pair(FamilyName::musepose, "single"),
+                                                          std::pair(FamilyName::musepose, "nocfg")),
+                                          testing::Values(c10::kFloat, c10::kHalf, c10::kBFloat16)),
+                         [](const auto& one) {
+                             const auto& wanted = std::get<0>(one.param);
+                             return cat(wanted.first == FamilyName::musepose ? "musepose_" : "", wanted.second, "_", dtype_name(std::get<1>(one.param)));
+                         });
 
 class SameBits : public testing::TestWithParam<std::tuple<const char*, c10::ScalarType>> {};
 
@@ -130,21 +139,35 @@ TEST(Attention, IsFused) {
         }
 }
 
-/// The published architecture, filled with noise; the same weights and inputs whatever the type.
+/// The published architecture, filled with noise; the same weights and inputs whatever the type. GPU: MimicMotion at 576x1024, MusePose at 768x768.
 class FullSized {
   public:
-    explicit FullSized(c10::ScalarType dtype) : frames_{asked.full_size_frames}, folder_{ModelFolder::random({})} {
-        ClipSettings settings;
-        settings.width = asked.where.device.is_cuda() ? 576 : 64;
-        settings.height = asked.where.device.is_cuda() ? 1024 : 64;
-        settings.num_frames = settings.slice_length = frames_;
-        settings.dtype = settings.decode_dtype = dtype;
-        settings.chunks = chunks_for(asked.where.device);
+    FullSized(FamilyName name, c10::ScalarType dtype) {
+        const bool musepose = name == FamilyName::musepose;
+        frames_ = std::min<std::int64_t>(asked.full_size_frames, musepose ? 48 : 72);
+        const bool cuda = asked.where.device.is_cuda();
+        Mistakes mistakes;
+        const auto type = dtype_name(dtype);
+        const auto settings = parse_settings("", "gpu_parity_test",
+                                             std::vector<std::string>{cat("model.family=", musepose ? "musepose" : "mimicmotion"), "model.path=random",
+                                                                      cat("model.dtype=", type), cat("decode.dtype=", type),
+                                                                      cat("video.width=", !cuda      ? 64
+                                                                                          : musepose ? 768
+                                                                                                     : 576),
+                                                                      cat("video.height=", !cuda      ? 64
+                                                                                           : musepose ? 768
+                                                                                                      : 1024),
+                                                                      cat("slices.length=", frames_), "slices.overlap=1"},
+                                             mistakes);
+        model_ = open_model(settings, mistakes);
+        mistakes.throw_if_any("the full-size model:");
+        const auto plan = plan::make_plan(settings, plan::Slices{plan::Slice{first_frames(frames_)}}, frames_, frames_,
+                                          model_->shape(settings, frames_, frames_, asked.where.device.kind()), /*num_ranks=*/1, {});
         const auto grey = [settings](std::int64_t frames) {
-            const auto line = at::arange(settings.width, at::TensorOptions{}.dtype(c10::kFloat)).remainder(256).to(c10::kByte);
-            return line.view({1, 1, -1, 1}).expand({frames, settings.height, -1, 3}).contiguous();
+            const auto line = at::arange(settings.video.width, at::TensorOptions{}.dtype(c10::kFloat)).remainder(256).to(c10::kByte);
+            return line.view({1, 1, -1, 1}).expand({frames, settings.video.height, -1, 3}).contiguous();
         };
-        family_ = make_mimicmotion(folder_, settings, asked.where.device,
+        family_ = model_->for_clip(settings, plan, asked.where.device,
                                    [grey](const std::vector<std::int64_t>& some) { return grey(static_cast<std::int64_t>(some.size())); });
         family_->encode(grey(1)[0]);
     }
@@ -188,8 +211,8 @@ class FullSized {
         return frames;
     }
 
-    std::int64_t frames_;
-    ModelFolder folder_;
+    std::int64_t frames_ = 0;
+    std::unique_ptr<Model> model_;
     std::unique_ptr<Family> family_;
 };
 
@@ -206,13 +229,14 @@ PassState rounded(const PassState& state, c10::ScalarType dtype) {
     return other;
 }
 
-class FullSize : public testing::TestWithParam<const char*> {};  // with a parameter, so that it runs after the recorded cases
+class FullSize : public testing::TestWithParam<FamilyName> {};
 
 /// Each unit on the same input, in fp32 and rounded. A kernel that is wrong for one shape, in either type, stands out here; in the whole network it is noise.
 TEST_P(FullSize, EachUnitIsNearFp32) {
+    const auto* const name_of_case = GetParam() == FamilyName::musepose ? "full musepose" : "full size";
     const auto half = asked.where.device.is_cuda() ? c10::kHalf : c10::kBFloat16;
-    FullSized exact(c10::kFloat);
-    FullSized network(half);
+    FullSized exact(GetParam(), c10::kFloat);
+    FullSized network(GetParam(), half);
     auto state = exact.begin();
     static_cast<void>(network.begin());
     double most = -1;
@@ -227,26 +251,28 @@ TEST_P(FullSize, EachUnitIsNearFp32) {
         if (is_worst) worst = exact.units()[unit]->name();
     }
     constexpr double roundings = 16;  // seen: up to 5
-    row("full size", half, cat(exact.units().size(), " units by themselves, worst ", worst), most, half_bound(half, "unit") * roundings / 50);
+    row(name_of_case, half, cat(exact.units().size(), " units by themselves, worst ", worst), most, half_bound(half, "unit") * roundings / 50);
 }
 
 TEST_P(FullSize, SameBitsAndNearFp32) {
+    const auto* const name_of_case = GetParam() == FamilyName::musepose ? "full musepose" : "full size";
     const bool cuda = asked.where.device.is_cuda();
     const auto half = cuda ? c10::kHalf : c10::kBFloat16;
-    FullSized network(half);
+    FullSized network(GetParam(), half);
     const auto passes = network.pass(2);
     const auto decoded = network.decode(2);
-    FullSized exact(c10::kFloat);
+    FullSized exact(GetParam(), c10::kFloat);
     const auto compare = [&](const char* what, const std::vector<at::Tensor>& twice, const at::Tensor& wanted) {
         const auto name = cat(what, " of ", twice[0].size(0), " frames: ");
-        row("full size", half, name + "values whose bits differ in a second run", twice[0].ne(twice[1]).sum().item<double>(), 0);
-        row("full size", half, name + "beside fp32", golden::relative_error(wanted, twice[0]), half_bound(half, what));
+        row(name_of_case, half, name + "values whose bits differ in a second run", twice[0].ne(twice[1]).sum().item<double>(), 0);
+        row(name_of_case, half, name + "beside fp32", golden::relative_error(wanted, twice[0]), half_bound(half, what));
     };
     compare("pass", passes, exact.pass(1)[0]);
     compare("decode", decoded, exact.decode(1)[0]);
 }
 
-INSTANTIATE_TEST_SUITE_P(Published, FullSize, testing::Values("mimicmotion"), [](const auto& one) { return std::string(one.param); });
+INSTANTIATE_TEST_SUITE_P(Published, FullSize, testing::Values(FamilyName::mimicmotion, FamilyName::musepose),
+                         [](const auto& one) { return one.param == FamilyName::musepose ? "musepose" : "mimicmotion"; });
 
 int run(int argc, char** argv) {
     if (GTEST_FLAG_GET(list_tests)) return RUN_ALL_TESTS();
@@ -292,12 +318,12 @@ int run(int argc, char** argv) {
 }
 
 }  // namespace
-}  // namespace weft::model::mimicmotion
+}  // namespace weft::model
 
 int main(int argc, char** argv) {
     testing::InitGoogleTest(&argc, argv);
     try {
-        return weft::model::mimicmotion::run(argc, argv);
+        return weft::model::run(argc, argv);
     } catch (const std::exception& error) {
         std::fprintf(stderr, "gpu_parity_test: %s\n", error.what());
         const auto* const ours = dynamic_cast<const weft::Error*>(&error);

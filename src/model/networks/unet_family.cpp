@@ -33,8 +33,9 @@ void UNetFamily::encode(const at::Tensor& reference) {
     const OwnedBy owner(Owner::conditioning);
     const auto clip = folder_.source(Part::image_encoder, device_, form_.dtype);
     image_embedding_ = ClipEncoder(networks.clip)(Weights{*clip}, pixels.clip.to(device_, form_.dtype));
-    const auto latents = bound(VaeEncoder(networks.vae), folder_, Part::vae, device_, form_.dtype)(pixels.vae.to(device_, form_.dtype), form_.chunks);
-    keep(latents, image_embedding_);
+    // In fp32 whatever the networks run in, as published: fp16 overflows in this encoder.
+    const auto latents = bound(VaeEncoder(networks.vae), folder_, Part::vae, device_, c10::kFloat)(pixels.vae.to(device_), form_.chunks);
+    keep(latents.to(form_.dtype), image_embedding_);
 }
 
 Context UNetFamily::context() const {
