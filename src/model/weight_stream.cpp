@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/stopwatch.hpp"
+#include "device/cuda.hpp"
 
 #include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
@@ -44,6 +45,7 @@ WeightStream::~WeightStream() {
     }
     changed_.notify_all();
     thread_.join();
+    if (device_.is_cuda()) cuda::synchronize();  // the units' owner may let go of what passes on another stream than the fetches' still read
 }
 
 /// The next unit that runs here; behind the last one comes the first of the next pass.
@@ -57,22 +59,23 @@ bool WeightStream::may_fetch() const {
     return failure_ == nullptr && !bound_.contains(next_) && (bound_.empty() || held_ + bytes_[next_] <= window_);
 }
 
-void WeightStream::release(std::size_t unit) {
-    units_[unit]->release();
+void WeightStream::leave(std::size_t unit) {
     bound_.erase(unit);
+    if (device_.is_cuda()) {
+        left_.emplace_back(unit, mark(device_));
+        return;
+    }
+    units_[unit]->release();
     held_ -= bytes_[unit];
 }
 
 void WeightStream::need(std::size_t unit) {
     std::unique_lock lock(mutex_);
-    if (unit != running_ && bound_.contains(running_)) {
-        released_ = mark(device_);
-        release(running_);
-    }
+    if (unit != running_ && bound_.contains(running_)) leave(running_);
     running_ = unit;
     if (!bound_.contains(unit) && !(fetching_ && next_ == unit)) {  // another way than that of the units: what was fetched in vain goes
         changed_.wait(lock, [this] { return !fetching_; });
-        while (!bound_.empty()) release(*bound_.begin());
+        while (!bound_.empty()) leave(bound_.begin()->first);
         next_ = unit;
     }
     changed_.notify_all();
@@ -82,7 +85,7 @@ void WeightStream::need(std::size_t unit) {
         times_.waited_seconds += watch.seconds();
     }
     if (failure_ != nullptr) std::rethrow_exception(std::exchange(failure_, nullptr));
-    wait_for(fetched_, device_);
+    wait_for(bound_.at(unit), device_);
 }
 
 void WeightStream::fetch_ahead() {
@@ -95,22 +98,26 @@ void WeightStream::fetch_ahead() {
     }
     std::unique_lock lock(mutex_);
     while (true) {
-        changed_.wait(lock, [this] { return ends_ || may_fetch(); });
+        changed_.wait(lock, [this] { return ends_ || !left_.empty() || may_fetch(); });
         if (ends_) return;
+        for (const auto& [unit, event] : std::exchange(left_, {})) {
+            wait_for(event, device_);
+            units_[unit]->release();
+            held_ -= bytes_[unit];
+        }
+        if (!may_fetch()) continue;
         const auto unit = next_;
         fetching_ = true;
         held_ += bytes_[unit];
-        const auto released = released_;
         lock.unlock();
         const Stopwatch watch;
         std::exception_ptr failure;
         try {
-            wait_for(released, device_);  // what was released is overwritten only when the pass is through with it
             bind_(*units_[unit]);
         } catch (...) {
             failure = std::current_exception();
         }
-        const auto fetched = mark(device_);
+        auto fetched = mark(device_);
         lock.lock();
         fetching_ = false;
         times_.fetch_seconds += watch.seconds();
@@ -120,8 +127,7 @@ void WeightStream::fetch_ahead() {
             failure_ = failure;
         } else {
             times_.bytes += bytes_[unit];
-            bound_.insert(unit);
-            fetched_ = fetched;
+            bound_.emplace(unit, std::move(fetched));
             next_ = behind(unit);
         }
         changed_.notify_all();

@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <map>
+#include <memory>
 #include <mutex>
-#include <set>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace weft::model {
@@ -43,7 +45,7 @@ class WeightStream {
     void fetch_ahead();
     [[nodiscard]] std::size_t behind(std::size_t unit) const;
     [[nodiscard]] bool may_fetch() const;
-    void release(std::size_t unit);
+    void leave(std::size_t unit);
 
     Units& units_;
     std::vector<bool> wanted_;
@@ -54,7 +56,10 @@ class WeightStream {
 
     mutable std::mutex mutex_;
     std::condition_variable changed_;
-    std::set<std::size_t> bound_;
+    std::map<std::size_t, std::shared_ptr<void>> bound_;  ///< units; on GPUs: each with an event behind its fetch
+    /// GPUs: units that passes are through with when an event is reached. The thread that fetches lets go of them, behind that event on its own stream: else
+    /// the allocator would give their place to a copy that is under way already, before it is free.
+    std::vector<std::pair<std::size_t, std::shared_ptr<void>>> left_;
     std::size_t running_ = 0;  ///< the unit that was asked for last
     std::size_t next_ = 0;     ///< to be fetched
     bool fetching_ = false;
@@ -62,8 +67,6 @@ class WeightStream {
     bool ends_ = false;
     std::exception_ptr failure_;
     StreamTimes times_;
-    std::shared_ptr<void> released_;  ///< on GPUs: an event behind the last use of what was released
-    std::shared_ptr<void> fetched_;   ///< on GPUs: an event behind the last fetch
     std::thread thread_;
 };
 

@@ -117,7 +117,7 @@ std::int64_t leg_bytes(const PassShape& shape, const Route& route, std::size_t l
 }
 
 DeviceTable device_table(bool on_gpu) {
-    if (on_gpu) return {.base_bytes = 634'000'000, .slack = 0.02, .unmeasured = 0.1, .stream_bytes_s = 25e9};
+    if (on_gpu) return {.base_bytes = 700'000'000, .workspace_bytes = 34'000'000, .slack = 0.02, .unmeasured = 0.1, .stream_bytes_s = 25e9};
     // Anonymous memory of the process less that at the start less the meter's peak, on two cores of an AMD EPYC: 112 and 121 MB beside 138 and 81 MB of tensors
     // (tiny model, 256x256, 48 frames), 294 beside 5833 and 583 beside 633 (full size, 2 frames of 256x256, resident and streamed): src/plan/README.md.
     return {.base_bytes = 70'000'000, .slack = 0.75, .most_slack_bytes = 550'000'000, .unmeasured = 0, .stream_bytes_s = 1e9};
@@ -184,7 +184,10 @@ RankMemory rank_memory(const Plan& plan, int rank) {
         if (plan.decoder[chunk] == rank)
             memory.decode.tensors = std::max(memory.decode.tensors, (chunk + 1 < plan.decoder.size() ? plan.decode_chunk : plan.decode_last).of(plan.memory) +
                                                                         plan.shape.conditioning_bytes);
-    for (auto* phase : {&memory.encode, &memory.denoise, &memory.decode}) phase->total = with_table(phase->tensors, plan.on_gpu);
+    for (auto* phase : {&memory.encode, &memory.denoise, &memory.decode}) {
+        if (phase->tensors > 0) phase->tensors += device_table(plan.on_gpu).workspace_bytes;
+        phase->total = with_table(phase->tensors, plan.on_gpu);
+    }
     return memory;
 }
 

@@ -22,8 +22,9 @@ namespace weft::plan {
 
 /// What a process takes on its device beside tensors and operators, by kind of device.
 struct DeviceTable {
-    std::int64_t base_bytes = 0;  ///< GPU: context, libraries, their workspace. CPU: buffers that libraries keep
-    double slack = 0;             ///< of tensors: blocks that the allocator holds and does not use
+    std::int64_t base_bytes = 0;       ///< GPU: context and libraries. CPU: buffers that libraries keep
+    std::int64_t workspace_bytes = 0;  ///< that stays among the tensors: cuBLAS's
+    double slack = 0;                  ///< of tensors: blocks that the allocator holds and does not use
     std::int64_t most_slack_bytes = std::numeric_limits<std::int64_t>::max();
     double unmeasured = 0;      ///< added to everything until the table is measured on such a device
     double stream_bytes_s = 0;  ///< at which weights come from the page cache; assumed

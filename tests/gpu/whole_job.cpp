@@ -95,7 +95,9 @@ WholeJob JobBench::run(const Settings& settings, const ClipInputs& inputs, const
     phase(&plan::RankMemory::decode, [&] {
         family->load_decoder(plan.memory);
         for (const auto& chunk : plan.decode)
-            if (frames.size() < options.chunks) frames.push_back(family->decode(job.latents.narrow(0, chunk.begin, chunk.size())).cpu());
+            if (frames.size() < options.chunks)
+                frames.push_back(once_more(
+                    "decoding", [&] { family->relieve(); }, [&] { return family->decode(job.latents.narrow(0, chunk.begin, chunk.size())).cpu(); }));
     });
     family->drop_decoder();
     job.frames = at::cat(frames);

@@ -50,7 +50,9 @@ double tolerance_musepose(const std::string& key) {
     if (begins("step0.") || begins("guided.")) return 1e-4;
     if (begins("latents.") || key == "decoded") return 2e-4;
     if (begins("clip.") || begins("context") || begins("pose.") || begins("den.") || begins("odd.") || begins("ref.") || begins("vae.")) return 3e-5;
-    if (begins("n") || begins("alphas") || begins("betas") || begins("final")) return 1e-5;  // scheduler
+    // Torch's square roots are rounded as the make of processor likes, and the table's last betas are differences of nearly equal numbers.
+    if (begins("betas")) return 2e-5;
+    if (begins("n") || begins("alphas") || begins("sched.alphas") || begins("final")) return 1e-5;  // scheduler
     return 0;
 }
 

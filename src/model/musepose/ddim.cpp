@@ -1,31 +1,52 @@
 #include "model/musepose/ddim.hpp"
 
 #include <cmath>
-#include <span>
+#include <utility>
 
 namespace weft::model::musepose {
 
 namespace {
-std::vector<float> as_vector(const at::Tensor& values) {
-    const auto flat = values.to(c10::kFloat).contiguous();
-    const std::span all(flat.const_data_ptr<float>(), static_cast<std::size_t>(flat.numel()));
-    return {all.begin(), all.end()};
+
+/// `count` numbers with equal gaps, each counted from the nearer end, as torch.linspace has them where processors fuse products and sums.
+std::vector<float> evenly(float begin, float end, std::int64_t count) {
+    const float gap = (end - begin) / static_cast<float>(count - 1);
+    std::vector<float> values;
+    for (std::int64_t i = 0; i < count; ++i)
+        values.push_back(i < count / 2 ? std::fma(gap, static_cast<float>(i), begin) : std::fma(-gap, static_cast<float>(count - 1 - i), end));
+    return values;
 }
+
+/// Products of all up to each, accumulated in fp64, as torch.cumprod has them on a CPU.
+std::vector<float> cumulated(std::vector<float> values) {
+    double product = 1;
+    for (auto& value : values) {
+        product *= value;
+        value = static_cast<float>(product);
+    }
+    return values;
+}
+
 }  // namespace
 
+// In plain numbers: Torch's vectorised operators round otherwise on another make of processor, and each rank makes this table for itself.
 DdimSampler::DdimSampler(std::int64_t steps, const SchedulerConfig& config) : steps_{steps}, train_steps_{config.train_steps} {
-    const auto options = at::TensorOptions{}.dtype(c10::kFloat);
-    const auto roots = at::linspace(std::sqrt(config.beta_start), std::sqrt(config.beta_end), train_steps_, options);
+    auto signal = evenly(static_cast<float>(std::sqrt(config.beta_start)), static_cast<float>(std::sqrt(config.beta_end)), train_steps_);
+    for (auto& root : signal) root = 1.0F - root * root;
+    signal = cumulated(std::move(signal));
+    for (auto& value : signal) value = std::sqrt(value);
     // Shifted and scaled so that the last step holds no signal.
-    auto signal = at::cumprod(1.0 - roots.square(), 0).sqrt();
-    const auto first = signal[0].clone();
-    const auto last = signal[train_steps_ - 1].clone();
-    signal = (signal - last) * (first / (first - last));
-    const auto cumulated = signal.square();
-    const auto alphas = at::cat({cumulated.narrow(0, 0, 1), cumulated.narrow(0, 1, train_steps_ - 1) / cumulated.narrow(0, 0, train_steps_ - 1)});
-    const auto betas = 1.0 - alphas;
-    betas_ = as_vector(betas);
-    alphas_cumprod_ = as_vector(at::cumprod(1.0 - betas, 0));
+    const float first = signal.front();
+    const float last = signal.back();
+    const float scale = first / (first - last);
+    for (auto& value : signal) value = (value - last) * scale;
+    std::vector<float> kept;
+    for (std::size_t i = 0; i < signal.size(); ++i) {
+        const float square = signal[i] * signal[i];
+        const float before = i == 0 ? 1.0F : signal[i - 1] * signal[i - 1];
+        betas_.push_back(1.0F - square / before);
+        kept.push_back(1.0F - betas_.back());
+    }
+    alphas_cumprod_ = cumulated(std::move(kept));
     // numpy's arange(train_steps, 0, -train_steps / steps), rounded half to even.
     const double stride = static_cast<double>(train_steps_) / static_cast<double>(steps);
     const auto count = static_cast<std::int64_t>(std::ceil(static_cast<double>(train_steps_) / stride));

@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "device/meter.hpp"
+#include "model/pinned_weights.hpp"
 #include "plan/memory.hpp"
 
 #include <algorithm>
@@ -53,7 +54,7 @@ void UNetFamily::load_denoiser(const std::vector<bool>& wanted, const plan::Memo
     wanted_ = wanted;
     if (std::find(wanted.begin(), wanted.end(), true) == wanted.end()) return;
     const auto known = context();
-    weights_ = folder_.source(Part::denoiser, device_, form_.dtype);
+    open_weights();
     const Weights root{*weights_};
     embedding_ = folder_.networks().embedding;
     embedding_->bind(root);
@@ -65,6 +66,12 @@ void UNetFamily::load_denoiser(const std::vector<bool>& wanted, const plan::Memo
     }
     if (wanted.front()) pose_network_ = bound(folder_.networks().pose, folder_, Part::pose_network, device_, form_.dtype);
     if (choice_.stream_window > 0) stream_weights(choice_.stream_window);
+}
+
+void UNetFamily::open_weights() {
+    const bool pins = choice_.stream_window > 0 && device_.is_cuda();
+    weights_ = folder_.source(Part::denoiser, pins ? c10::Device(c10::kCPU) : device_, form_.dtype);
+    if (pins) weights_ = std::make_unique<PinnedWeights>(std::move(weights_), device_);
 }
 
 void UNetFamily::stream_weights(std::int64_t window) {
@@ -81,7 +88,9 @@ void UNetFamily::relieve() {
         stream_.reset();
         for (std::size_t unit = 0; unit < units_.size(); ++unit)
             if (wanted_[unit]) units_[unit]->release();
+        const bool streamed = choice_.stream_window > 0;
         choice_.stream_window = plan::least_window(layout_.shape, wanted_);
+        if (!streamed) open_weights();
         stream_weights(choice_.stream_window);
     }
     release_caches();
