@@ -334,9 +334,6 @@ void check_settings(const Settings& s, Mistakes& mistakes) {
     const auto at_most = [&](const char* key, auto value, auto most, std::string_view advice = {}) {
         if (value > most) mistakes.add(key, value_text(value), cat("must be at most ", most), advice);
     };
-    const auto not_offered = [&](bool asked, const char* key, const std::string& value, const char* instead) {
-        if (asked) mistakes.add(key, value, "is not offered by this build", instead);
-    };
 
     const bool musepose = s.model.family == FamilyName::musepose;
     const auto defaults = preset_of(s.model.family);
@@ -424,7 +421,6 @@ void check_settings(const Settings& s, Mistakes& mistakes) {
     of_the_other(musepose && s.sampling.fps != defaults.sampling.fps, "sampling.fps", cat(s.sampling.fps));
     of_the_other(musepose && s.sampling.motion_bucket != defaults.sampling.motion_bucket, "sampling.motion_bucket", cat(s.sampling.motion_bucket));
     of_the_other(musepose && !s.input.image_pose.empty(), "input.image_pose", in_quotes(s.input.image_pose));
-    not_offered(s.memory.numerics != NumericsRule::fixed, "memory.numerics", in_quotes(enum_name(s.memory.numerics)), "use \"fixed\"");
 }
 
 }  // namespace weft

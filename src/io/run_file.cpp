@@ -615,6 +615,14 @@ void RunFile::set_plan(const std::string& plan) {
     state.header.plan = std::move(text);
 }
 
+void RunFile::add_to_plan(const std::string& text) {
+    auto& state = *state_;
+    ensure(state.writable, "a plan goes to a run file opened for writing");
+    state.header.plan = cut_to_room(state.header.plan + text);
+    state.set_text(state.plan_offset(state.word(state.places.starts)), plan_room_bytes, state.header.plan, "saving the plan");
+    state.sync();
+}
+
 void RunFile::save(std::int64_t step, std::span<const float> latents) {
     auto& state = *state_;
     ensure(state.writable, "latents go to a run file opened for writing");

@@ -70,6 +70,9 @@ class RunFile {
     /// Adds the plan of another start (create() stores the first). One longer than its room of 256 KiB is cut behind a line, with a note.
     void set_plan(const std::string& plan);
 
+    /// Adds to the plan of this start what was not known when it was made.
+    void add_to_plan(const std::string& text);
+
     /// Latents [frames, channels, height, width] after `step` steps are complete (0: the initial noise). On return they are on the disk.
     /// When it throws (a full disk), the state saved before stays good and save() may be tried again.
     void save(std::int64_t step, std::span<const float> latents);

@@ -9,4 +9,9 @@ Chunks chunks_for(c10::DeviceType kind) {
     return {.frame_rows = 2048, .pixel_rows = 2048, .strip_rows = 8192};
 }
 
+Chunks divided(Chunks chunks, std::int64_t divisor) {
+    for (auto* const rows : {&chunks.frame_rows, &chunks.pixel_rows, &chunks.elements, &chunks.strip_rows}) *rows = std::max<std::int64_t>(1, *rows / divisor);
+    return chunks;
+}
+
 }  // namespace weft::model

@@ -44,6 +44,9 @@ class Family {
     /// Holds less from now on, with the same bits: forgets what is cached and streams the weights, whatever the choice was.
     virtual void relieve() = 0;
 
+    /// From now on takes half as many rows at once as before, with other bits; only for passes that are not cut. False: no fewer are possible.
+    [[nodiscard]] virtual bool take_smaller_chunks() { return false; }
+
     /// What weights that are streamed have cost since they were loaded; none where they stay.
     [[nodiscard]] virtual std::optional<StreamTimes> stream_times() const { return std::nullopt; }
     [[nodiscard]] virtual const Units& units() const = 0;

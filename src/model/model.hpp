@@ -20,8 +20,8 @@ class Model {
     /// File name -> hash of content. Reads every page of the files.
     [[nodiscard]] virtual std::map<std::string, std::string> digests() const = 0;
 
-    /// A pass over a slice of `num_slots` frames, as Family::layout() has it, on a kind of device that need not be here.
-    [[nodiscard]] virtual PassLayout pass_layout(const Settings& settings, std::int64_t num_slots, c10::DeviceType kind, c10::ScalarType dtype,
+    /// A pass over a slice of `num_slots` frames in such chunks, as Family::layout() has it, on a device that need not be here.
+    [[nodiscard]] virtual PassLayout pass_layout(const Settings& settings, std::int64_t num_slots, const Chunks& chunks, c10::ScalarType dtype,
                                                  double flops_per_second) const = 0;
     /// The same with costs as at `assumed_flops_per_second`.
     [[nodiscard]] PassLayout pass_layout(const Settings& settings, std::int64_t num_slots, const ComputeDevice& device) const;
@@ -39,9 +39,5 @@ class Model {
 /// FLOP/s at which plans weigh a pass before anything is measured. Assumptions: a GPU 400e12 in fp16 and bf16, 50e12 in fp32 (TF32 is off); a CPU with one
 /// thread 50e9 in any type. Only the balance between units matters to a plan, so a rate that is wrong everywhere alike changes predicted seconds alone.
 [[nodiscard]] double assumed_flops_per_second(c10::DeviceType kind, c10::ScalarType dtype);
-
-[[nodiscard]] inline Chunks chunks_for(const ComputeDevice& device) {
-    return chunks_for(device.kind());
-}
 
 }  // namespace weft::model

@@ -54,7 +54,8 @@ plan::PassShape pass_shape_of(const Settings& settings, std::int64_t num_slots, 
                               Mistakes& mistakes) {
     const auto model = open_model(settings, mistakes, Need::configs);
     if (model == nullptr) return {};
-    return model->pass_layout(settings, num_slots, kind, dtype, flops_per_second > 0 ? flops_per_second : assumed_flops_per_second(kind, dtype)).shape;
+    return model->pass_layout(settings, num_slots, chunks_for(kind), dtype, flops_per_second > 0 ? flops_per_second : assumed_flops_per_second(kind, dtype))
+        .shape;
 }
 
 }  // namespace weft::model

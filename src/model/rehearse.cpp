@@ -78,6 +78,18 @@ void rehearse(const std::function<std::unique_ptr<Family>(const ComputeDevice& d
         static_cast<void>(family->finish(state));
         pass.pieces.back().working[b] = std::max(pass.pieces.back().working[b], finishing.peak());
     }
+    if (size.side_by_side) {
+        const auto peak_of = [&](int passes) {
+            const Rehearsed running(rehearsal);
+            std::vector<PassState> states;
+            for (int i = 0; i < passes; ++i) states.push_back(family->begin({.branch = Branch::conditional}, latents(size.num_slots), frames));
+            auto state = side_by_side(std::move(states));
+            run_all(family->units(), state);
+            static_cast<void>(family->finish(state));
+            return running.peak();
+        };
+        pass.more_bytes = peak_of(2) - peak_of(1);
+    }
     family->drop_denoiser();
     const auto decode = [&](std::int64_t count, bool remakes) {
         const Rehearsed decoding(rehearsal);

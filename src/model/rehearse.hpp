@@ -13,6 +13,7 @@ struct RehearsalSize {
     std::int64_t height = 0, width = 0;  ///< of the latents
     std::int64_t decode_chunk = 1;
     std::int64_t last_chunk = 0;  ///< frames of the last chunk where it is shorter; 0: it is not
+    bool side_by_side = false;    ///< is asked what further passes take that run beside the first
     plan::MemoryChoice choice;    ///< of how passes run; weights are told unit by unit whether they stay or not
 };
 

@@ -16,11 +16,12 @@
 
 namespace weft::model {
 
-/// What flows through the units of one pass. Tensors are channels-last, in the model's type.
+/// What flows through the units of a pass, or of several passes of one step side by side: then each tensor holds the frames of the first, those of the second,
+/// and so on. Tensors are channels-last, in the model's type.
 struct PassState {
-    Branch branch = Branch::conditional;
-    at::Tensor silu_embedding;      ///< SiLU of time and size embedding, [1, embedding]
-    at::Tensor hidden;              ///< [frames, height, width, channels]
+    std::vector<Branch> branches{Branch::conditional};  ///< of each pass
+    at::Tensor silu_embedding;                          ///< SiLU of time and size embedding, [1, embedding]
+    at::Tensor hidden;                                  ///< [frames, height, width, channels]
     at::Tensor partial;             ///< inside a unit that is not in place: the frames of its result so far, in a tensor for all; else undefined
     at::Tensor residual;            ///< inside a transformer: what its result is added to; else undefined
     std::vector<at::Tensor> skips;  ///< in the order in which the way down made them
@@ -32,7 +33,14 @@ struct PassState {
     std::function<at::Tensor(plan::FrameRange slots)> first_skip;
     /// Where set: called with a transformer block's name and the input of its self-attention behind the norm, [frames, tokens, channels], chunk by chunk.
     std::function<void(const std::string& block, const at::Tensor& normed)> record_bank;
+
+    [[nodiscard]] std::int64_t num_passes() const { return static_cast<std::int64_t>(branches.size()); }
+    /// Frames of each pass.
+    [[nodiscard]] std::int64_t num_frames() const { return hidden.size(0) / num_passes(); }
 };
+
+/// Passes of one step, each in front of its first unit, as one state.
+[[nodiscard]] PassState side_by_side(std::vector<PassState> passes);
 
 /// What is known of the reference once a clip and does not change from pass to pass.
 struct Context {
@@ -40,7 +48,7 @@ struct Context {
     const std::map<std::string, at::Tensor>* bank = nullptr;  ///< by transformer block: [tokens, channels], for families that have one
 };
 
-/// All frames of the state's slice, by slot.
+/// All frames of the state, by slot.
 [[nodiscard]] inline plan::FrameRange all_slots(const PassState& state) {
     return {0, state.hidden.size(0)};
 }
@@ -72,7 +80,7 @@ class Unit {
 
     /// Computes the frames `slots` of the slice and leaves them in the state; work is queued on the current stream. Calls come in the order of frames, each
     /// from chunk border to chunk border, counted from frame 0 as Chunks::frames has them; a unit that is not cuttable takes all frames at once. Reads only
-    /// what lay_out (pass_layout.hpp) says stands in front of that piece.
+    /// what lay_out (pass_layout.hpp) says stands in front of that piece. Passes that run side by side are never cut.
     virtual void run(PassState& state, plan::FrameRange slots) const = 0;
 
   private:

@@ -1,6 +1,7 @@
 #include "pipeline/clip_denoiser.hpp"
 
 #include "base/error.hpp"
+#include "base/log.hpp"
 #include "base/stop.hpp"
 #include "base/stopwatch.hpp"
 #include "base/text.hpp"
@@ -196,35 +197,115 @@ model::PassState ClipDenoiser::run_pieces(const plan::Task& task, std::size_t le
 
 void ClipDenoiser::compute(const plan::Task& task) {
     const auto& pass = task.pass;
-    const auto leg = plan_.deal.route(pass.slice, pass.branch).leg_of(task.pieces.begin);
-    const auto what = cat("the pass of ", plan::describe(pass));
-    std::erase_if(predictions_, [](const auto& entry) { return entry.second.awaited == 0; });  // of passes before, sent since
-    const bool ends = task.pieces.end == plan_.shape.num_pieces();
-    const auto work = [&] {
-        auto state = run_pieces(task, leg);
-        if (ends)
-            finish(pass, state);
-        else
-            leave(task, leg, state);
-    };
-    // A later leg works in the slot in which it found its tensors: what is half done cannot be begun again.
-    if (leg == 0)
-        once_more(
-            cat("in ", what), [this] { family_.relieve(); }, work);
+    std::erase_if(predictions_,
+                  [this](const auto& entry) { return entry.second.awaited == 0 && !ahead_.contains(entry.first); });  // of passes before, sent since
+    if (row_steps_.empty()) row_steps_.assign(static_cast<std::size_t>(plan::count(kept_)), pass.step);
+    if (ahead_.erase(pass) > 0) return;
+    if (batches_ && plan_.deal.route(pass.slice, pass.branch).legs.size() == 1)
+        compute_with_others(pass);
     else
-        work();
+        compute_leg(task);
     if (family_.device().is_cuda()) {  // once a task, so that the stall watch and the events know when it has really ended; the queue is short again soon
-        pulse_.working(cat(what, ", on the GPU"), gpu_seconds_);
+        pulse_.working(cat("the pass of ", plan::describe(pass), ", on the GPU"), gpu_seconds_);
         const Stopwatch watch;
         cuda::synchronize();
         gpu_seconds_ = watch.seconds();
     }
 }
 
-void ClipDenoiser::finish(const plan::Pass& pass, model::PassState& state) {
-    auto frames = plan_.slices.at(static_cast<std::size_t>(pass.slice)).frames;
-    auto rows = family_.finish(state);
+void ClipDenoiser::compute_leg(const plan::Task& task) {
+    const auto& pass = task.pass;
+    const auto leg = plan_.deal.route(pass.slice, pass.branch).leg_of(task.pieces.begin);
+    const auto work = [&] {
+        auto state = run_pieces(task, leg);
+        if (task.pieces.end == plan_.shape.num_pieces())
+            keep_prediction(pass, family_.finish(state));
+        else
+            leave(task, leg, state);
+    };
+    // A later leg works in the slot in which it found its tensors: what is half done cannot be begun again.
+    if (leg == 0)
+        once_more(
+            cat("in the pass of ", plan::describe(pass)), [this] { family_.relieve(); }, work);
+    else
+        work();
+}
+
+std::vector<plan::Pass> ClipDenoiser::ready_with(const plan::Pass& pass) const {
+    std::vector<plan::Pass> ready{pass};
+    for (std::int64_t slice = 0; slice < plan_.num_slices(); ++slice) {
+        const auto& frames = plan_.slices[static_cast<std::size_t>(slice)].frames;
+        const auto is_ready = [&](std::int64_t frame) {
+            const auto rows = runs_of(kept_, plan::FrameRange{frame, frame + 1});
+            return !rows.empty() && row_steps_[static_cast<std::size_t>(rows.front().row)] == pass.step;
+        };
+        for (const auto branch : plan_.deal.branches()) {
+            const plan::Pass other{pass.step, slice, branch};
+            const auto& route = plan_.deal.route(slice, branch);
+            const bool runs_here = route.legs.size() == 1 && route.first_rank() == rank_;
+            if (other != pass && runs_here && !predictions_.contains(other) && std::ranges::all_of(frames, is_ready)) ready.push_back(other);
+        }
+    }
+    return ready;
+}
+
+/// When memory runs out, first fewer passes run side by side, then what keeps the bits is done, then operations take fewer rows at once.
+void ClipDenoiser::compute_with_others(const plan::Pass& pass) {
+    auto together = ready_with(pass);
+    while (true) {
+        const auto fitting = batches_->fitting(static_cast<std::int64_t>(together.size()), meter::current(), pass.step);
+        together.resize(static_cast<std::size_t>(fitting));
+        try {
+            run_together(together);
+            break;
+        } catch (const std::exception& error) {
+            if (!is_out_of_memory(error)) throw;
+            if (together.size() > 1)
+                batches_->ran_out(fitting, pass.step);
+            else if (!std::exchange(relieved_, true))
+                log::warn(cat("out of memory in the pass of ", plan::describe(pass), ": ", first_line(error.what()), "; from now on weights are streamed"));
+            else if (family_.take_smaller_chunks())
+                batches_->note("operations take half as many rows at once as before", pass.step);
+            else
+                throw;
+        }
+        relieved_ ? family_.relieve() : release_caches();
+    }
+    ahead_.insert(together.begin() + 1, together.end());
+}
+
+void ClipDenoiser::run_together(std::vector<plan::Pass> passes) {
+    const auto what = cat("the pass of ", plan::describe(passes.front()), passes.size() > 1 ? cat(" and ", passes.size() - 1, " beside it") : "");
+    auto& seconds = piece_seconds_[static_cast<std::size_t>(passes.front().branch)];
+    std::ranges::stable_sort(passes, {}, &plan::Pass::branch);
+    const OwnedBy owner(Owner::activations);
+    pulse_.working(what, begin_seconds_);
+    std::vector<model::PassState> states;
+    for (const auto& pass : passes) states.push_back(state_of({.pass = pass, .pieces = {0, plan_.shape.num_pieces()}, .rank = rank_}, 0));
+    auto state = model::side_by_side(std::move(states));
+    for (std::size_t piece = 0; piece < plan_.shape.pieces.size(); ++piece) {
+        const auto& one = plan_.shape.pieces[piece];
+        if (one.slots.begin > 0) continue;  // the unit has run, on all frames
+        const auto unit = static_cast<std::size_t>(one.unit);
+        pulse_.working(cat(what, ", unit ", family_.units().at(unit)->name()), seconds[piece]);
+        const auto begin_s = Trace::now();
+        family_.run(unit, state, model::all_slots(state));
+        const auto end_s = Trace::now();
+        seconds[piece] = end_s - begin_s;
+        trace_.add(Trace::Kind::unit, static_cast<std::int64_t>(piece), begin_s, end_s);
+        stop::here_if_requested();
+    }
+    const auto rows = family_.finish(state);
     state = {};
+    const auto slots = rows.size(0) / static_cast<std::int64_t>(passes.size());
+    for (std::size_t i = 0; i < passes.size(); ++i) {
+        const auto own = rows.narrow(0, static_cast<std::int64_t>(i) * slots, slots);
+        keep_prediction(passes[i], passes.size() > 1 ? own.clone() : own);
+    }
+}
+
+void ClipDenoiser::keep_prediction(const plan::Pass& pass, at::Tensor rows) {
+    auto frames = plan_.slices.at(static_cast<std::size_t>(pass.slice)).frames;
     rows = rows.to(latents_.device());
     if (!std::ranges::is_sorted(frames)) {  // a private anchor, whose slot comes first and its number last; a slice around the end of a ring
         std::vector<std::int64_t> order(frames.size());
@@ -322,8 +403,13 @@ void ClipDenoiser::advance(const plan::Advance& advance) {
                 ensure(rows.size() == 1 && rows.front().count == frames.size(), "a rank keeps the frames that it owns");
                 auto target = latents_.narrow(0, rows.front().row, frames.size());
                 target.copy_(family_.step(target, prediction, advance.step));
+                note_steps(rows.front().row, frames.size(), advance.step + 1);
             });
     forget_advanced(advance);
+}
+
+void ClipDenoiser::note_steps(std::int64_t row, std::int64_t count, std::int64_t steps) {
+    if (!row_steps_.empty()) std::fill_n(row_steps_.begin() + row, count, steps);
 }
 
 void ClipDenoiser::forget_advanced(const plan::Advance& advance) {
@@ -392,6 +478,7 @@ void ClipDenoiser::take(const plan::Message& message, const comm::Buffer& buffer
     for (const auto& range : message.frames)
         for (const auto& run : runs_of(kept_, range)) {
             latents_.narrow(0, run.row, run.count).copy_(rows.narrow(0, row, run.count));
+            note_steps(run.row, run.count, message.pass.step + 1);
             row += run.count;
         }
     ensure(row == rows.size(0), "a rank keeps the latents that it is sent");

@@ -1,6 +1,7 @@
 #pragma once
 #include "comm/pulse.hpp"
 #include "model/family.hpp"
+#include "pipeline/batches.hpp"
 #include "pipeline/denoiser.hpp"
 #include "pipeline/trace.hpp"
 #include "plan/rooms.hpp"
@@ -10,7 +11,10 @@
 #include <array>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace weft::pipeline {
@@ -27,6 +31,9 @@ class ClipDenoiser final : public Denoiser {
     /// `guidance`: of the first and the last frame, linear between. `pulse` hears of each piece, `trace` of its time. Slots are made at once and held.
     ClipDenoiser(model::Family& family, const plan::Plan& plan, int rank, at::Tensor latents, std::array<double, 2> guidance, comm::Pulse& pulse, Trace& trace,
                  Travel travel = Travel::host);
+
+    /// From now on passes of a step run side by side, as many as `batches` lets (numerics = "free").
+    void run_side_by_side(Batches batches) { batches_ = std::move(batches); }
 
     void compute(const plan::Task& task) override;
     void advance(const plan::Advance& advance) override;
@@ -62,6 +69,11 @@ class ClipDenoiser final : public Denoiser {
     void make_slots();
     /// A task's pieces; what it leaves is in the state.
     [[nodiscard]] model::PassState run_pieces(const plan::Task& task, std::size_t leg);
+    void compute_leg(const plan::Task& task);
+    /// Passes of the same step that this rank runs whole and has not run yet, and that could run now: the given one first.
+    [[nodiscard]] std::vector<plan::Pass> ready_with(const plan::Pass& pass) const;
+    void compute_with_others(const plan::Pass& pass);
+    void run_together(std::vector<plan::Pass> passes);
     [[nodiscard]] model::FrameSize frame_size(const plan::Room& room) const;
     [[nodiscard]] Way& way_of(const plan::Pass& pass) { return ways_.at(plan_.deal.route_index(pass.slice, pass.branch)); }
     /// The state in front of a task's first piece.
@@ -69,7 +81,8 @@ class ClipDenoiser final : public Denoiser {
     void await_departure(const Outgoing& outgoing, const std::string& what) const;
     /// Gives away what a task leaves for later legs.
     void leave(const plan::Task& task, std::size_t leg, model::PassState& state);
-    void finish(const plan::Pass& pass, model::PassState& state);
+    /// Keeps the prediction of a pass, [slots, channels, h, w] in slot order.
+    void keep_prediction(const plan::Pass& pass, at::Tensor rows);
     [[nodiscard]] bool by_device(const plan::Message& message) const { return travel_ == Travel::device && plan::for_device(message); }
     [[nodiscard]] comm::Buffer sent(const plan::Message& message, const at::Tensor& tensor) const;
     [[nodiscard]] std::int64_t owned_among(const plan::FrameRanges& frames) const;
@@ -80,6 +93,7 @@ class ClipDenoiser final : public Denoiser {
     [[nodiscard]] at::Tensor blend(std::int64_t step, plan::Branch branch, plan::FrameRange frames) const;
     [[nodiscard]] plan::FrameRanges some_at_a_time(const plan::FrameRanges& frames) const;
     void add_prediction(const plan::Pass& pass, plan::FrameRanges frames, at::Tensor rows);
+    void note_steps(std::int64_t row, std::int64_t count, std::int64_t steps);
     void forget_advanced(const plan::Advance& advance);
 
     model::Family& family_;
@@ -92,6 +106,10 @@ class ClipDenoiser final : public Denoiser {
     at::Tensor latents_;
     at::Tensor guidance_;  ///< [latent frames, 1, 1, 1]
     std::map<plan::Pass, Prediction> predictions_;
+    std::optional<Batches> batches_;
+    std::set<plan::Pass> ahead_;                                          ///< that ran beside one before, and whose turn has not come
+    std::vector<std::int64_t> row_steps_;                                 ///< of the kept latents: so many steps are complete
+    bool relieved_ = false;                                               ///< the family was, when memory ran out
     std::vector<Way> ways_;                                               ///< by route
     double begin_seconds_ = 0;                                            ///< of the newest pass's inputs, for the stall watch; 0: not yet known
     double gpu_seconds_ = 0;                                              ///< the same, of its wait for the GPU

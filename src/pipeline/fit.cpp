@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <utility>
 
 namespace weft::pipeline {
 
@@ -13,14 +14,15 @@ namespace {
 
 constexpr std::int64_t kept_features = std::int64_t{64} << 20;  // of pose features on a rank, which else would grow with the clip
 constexpr std::int64_t usual_window = 500'000'000;
+constexpr std::int64_t most_chunk_divisor = 8;
 
-/// Plans of one job for one choice after the other. What the model says is asked once for each of its two ways.
+/// Plans of one job for one choice after the other. What the model says is asked once for each of its ways.
 class Planner {
   public:
     explicit Planner(const FitRequest& request) : request_{request} {}
 
     [[nodiscard]] Fit plan(const plan::MemoryChoice& choice, const Settings& settings) {
-        auto shape = shape_of(choice.remake_first_skip);
+        auto shape = shape_of(choice.remake_first_skip, choice.chunk_divisor);
         shape.memory = choice;
         Fit made;
         made.plan = plan::make_plan(settings, request_.num_poses, shape, request_.num_ranks, request_.links, request_.budget);
@@ -36,26 +38,28 @@ class Planner {
 
     /// All weights' bytes of the units, and the least window for all of them.
     [[nodiscard]] std::int64_t least_window() {
-        const auto& shape = shape_of(false).pass;
+        const auto& shape = shape_of(false, 1).pass;
         return plan::least_window(shape, std::vector<bool>(shape.units.size(), true));
     }
 
   private:
-    [[nodiscard]] const plan::ModelShape& shape_of(bool remakes_first_skip) {
-        if (const auto known = shapes_.find(remakes_first_skip); known != shapes_.end()) return known->second;
+    [[nodiscard]] const plan::ModelShape& shape_of(bool remakes_first_skip, std::int64_t chunk_divisor) {
+        const std::pair key{remakes_first_skip, chunk_divisor};
+        if (const auto known = shapes_.find(key); known != shapes_.end()) return known->second;
         auto shape = request_.model.shape(request_.settings, plan::frames_of(request_.settings, request_.num_poses),
-                                          plan::slots_of(request_.settings, request_.num_poses), request_.kind, {.remake_first_skip = remakes_first_skip});
+                                          plan::slots_of(request_.settings, request_.num_poses), request_.kind,
+                                          {.remake_first_skip = remakes_first_skip, .chunk_divisor = chunk_divisor});
         if (request_.kind == c10::kCPU) {  // the picture, which is there meanwhile, and one channel of it in fp32
             const auto picture = 3 * request_.picture_pixels;
             const auto sizing = picture + 4 * request_.picture_pixels;
             shape.encode = std::max(shape.encode + picture, sizing);
         }
         if (request_.weigh) shape.pass = request_.weigh(std::move(shape.pass));
-        return shapes_.emplace(remakes_first_skip, std::move(shape)).first->second;
+        return shapes_.emplace(key, std::move(shape)).first->second;
     }
 
     const FitRequest& request_;
-    std::map<bool, plan::ModelShape> shapes_;
+    std::map<std::pair<bool, std::int64_t>, plan::ModelShape> shapes_;
 };
 
 /// Bytes of the pose features that some rank keeps under a plan.
@@ -66,15 +70,19 @@ std::int64_t most_features(const plan::Plan& plan) {
 }
 
 /// Choices in the order in which they slow down.
-std::vector<plan::MemoryChoice> choices(WeightPlace weights, std::int64_t least_window) {
+std::vector<plan::MemoryChoice> choices(const MemorySettings& settings, std::int64_t least_window) {
+    const bool free = settings.numerics == NumericsRule::free;
     std::vector<plan::MemoryChoice> all;
     const auto add = [&](std::int64_t window) {
         all.push_back({.keep_pose_features = true, .stream_window = window});
         all.push_back({.stream_window = window});
         all.push_back({.remake_first_skip = true, .stream_window = window});
+        if (!free) return;
+        for (std::int64_t divisor = 2; divisor <= most_chunk_divisor; divisor *= 2)
+            all.push_back({.remake_first_skip = true, .stream_window = window, .chunk_divisor = divisor});
     };
-    if (weights != WeightPlace::streamed) add(0);
-    if (weights == WeightPlace::resident) return all;
+    if (settings.weights != WeightPlace::streamed) add(0);
+    if (settings.weights == WeightPlace::resident) return all;
     if (usual_window > least_window) add(usual_window);
     add(least_window);
     return all;
@@ -86,7 +94,7 @@ Fit fit(const FitRequest& request) {
     Planner planner(request);
     const bool may_choose_layout = request.settings.layout.kind == LayoutKind::automatic && request.num_ranks > 1;
     std::optional<Fit> least, in_stages;
-    for (const auto& choice : choices(request.settings.memory.weights, planner.least_window())) {
+    for (const auto& choice : choices(request.settings.memory, planner.least_window())) {
         auto settings = request.settings;
         if (choice.remake_first_skip && may_choose_layout) settings.layout.kind = LayoutKind::whole;  // what is made again is never sent
         auto made = planner.plan(choice, settings);
@@ -109,6 +117,7 @@ std::string choice_text(const plan::Plan& plan) {
     parts.push_back(choice.keep_pose_features ? "pose features kept" : "pose features made again for each pass");
     if (choice.remake_in_decoder) parts.push_back("temporal results of the decoder made again");
     if (choice.remake_first_skip) parts.push_back("the first skip made again");
+    if (choice.chunk_divisor > 1) parts.push_back(cat("operations take 1/", choice.chunk_divisor, " of their rows at once"));
     return join(parts);
 }
 
@@ -127,7 +136,8 @@ Possible possible(const FitRequest& request) {
     auto settings = request.settings;
     const bool whole = settings.layout.kind == LayoutKind::automatic || settings.layout.kind == LayoutKind::whole;
     if (whole) settings.layout.kind = LayoutKind::whole;
-    const auto made = planner.plan({.remake_first_skip = whole, .stream_window = window}, settings);
+    const auto divisor = settings.memory.numerics == NumericsRule::free ? most_chunk_divisor : 1;
+    const auto made = planner.plan({.remake_first_skip = whole, .stream_window = window, .chunk_divisor = divisor}, settings);
     return {made.fits, made.fullest.bytes};
 }
 

@@ -69,7 +69,8 @@ struct Job::State {
 
     // the writer's
     std::optional<io::RunFile> run_file;
-    HostLatents saved;  ///< of `start`, until they are dealt out
+    HostLatents saved;                 ///< of `start`, until they are dealt out
+    std::vector<std::string> changes;  ///< that numerics = "free" has made here
 
     mutable std::mutex phase_mutex;
     std::string phase = "prepare";  // under phase_mutex
@@ -97,6 +98,8 @@ struct Job::State {
     [[nodiscard]] Budget agree_on_budget();
     [[nodiscard]] FitRequest fit_request(std::int64_t num_poses) const;
     [[nodiscard]] Error ran_out(const std::string& why) const;
+    [[nodiscard]] Batches batches();
+    void record_changes();
     void place();
     void open_run_file(const Numerics& numerics);
     void share_costs();
@@ -197,7 +200,7 @@ Job::Job(const Settings& settings, JobOptions options, comm::Transport& transpor
     facts.push_back(cat("the plan (hash) = ", plan_digest(s.plan)));
     agree(transport, facts);
     s.place();
-    meter::set_limit(s.budget.bytes - plan::device_table(s.device.is_cuda()).base_bytes);
+    meter::set_limit(plan::allocator_limit(s.budget.bytes, s.plan));
     prepare_together(transport, [&] {
         s.film = s.film_options();
         if (!s.writes()) return;
@@ -457,6 +460,27 @@ at::Tensor Job::State::kept_latents() {
     return from_host(room, place);
 }
 
+/// Who may run passes side by side here, and where that is written down.
+Batches Job::State::batches() {
+    const auto record = [this](const std::string& what) {
+        log::info(cat("free      ", what));
+        changes.push_back(what);
+        if (writes()) run_file->add_to_plan(cat("[[free]]\nrank = ", rank(), "\nwhat = ", in_quotes(what), "\n"));
+    };
+    return {batch_bytes(plan, rank(), budget.bytes), [this] { return free_bytes_now(device.torch); }, record};
+}
+
+/// Of the other ranks, into the run file: what numerics = "free" has changed, and from which step on.
+void Job::State::record_changes() {
+    if (settings.memory.numerics != NumericsRule::free || transport.who().size == 1) return;
+    const auto all = transport.gather(writes() ? "" : join(changes, "\n"));
+    std::string text;
+    for (std::size_t other = 0; other < all.size(); ++other)
+        for (const auto& what : split(all[other], '\n'))
+            if (!what.empty()) text += cat("[[free]]\nrank = ", other, "\nwhat = ", in_quotes(what), "\n");
+    if (!text.empty()) run_file->add_to_plan(text);
+}
+
 /// At the writer: the latents after the last step.
 HostLatents Job::State::denoise() {
     if (start.steps_done == plan.steps) return std::move(saved);
@@ -494,6 +518,7 @@ HostLatents Job::State::denoise() {
         [&] { family->load_denoiser(wanted, choice); });
     ClipDenoiser denoiser(*family, plan, rank(), std::move(latents), settings.sampling.guidance, transport.pulse(), trace, travel);
     const auto& program = programs.at(static_cast<std::size_t>(rank()));
+    if (settings.memory.numerics == NumericsRule::free) denoiser.run_side_by_side(batches());
     if (traced) trace.begin(transport);
     auto shown = progress(std::ranges::count_if(program, [](const auto& operation) { return std::holds_alternative<plan::Compute>(operation); }));
     std::optional<Saver> saver;
@@ -585,7 +610,9 @@ Report Job::State::run() {
     report.was_done = start.is_done;
     if (!report.was_done) {
         family = model->for_clip(settings, plan, device, [this](const std::vector<std::int64_t>& frames) { return maps_of(frames); });
-        report.frames = decode(denoise());
+        const auto latents = denoise();
+        record_changes();
+        report.frames = decode(latents);
     }
     begin("done");
     for (const auto& rank : gather_reports(plan, held, transport, events)) {

@@ -19,7 +19,7 @@ Dtype network_dtype(const Settings& settings) {
     return has_gpu ? Dtype::fp16 : Dtype::fp32;
 }
 
-std::string memory_text(const plan::Plan& plan) {
+std::string memory_text(const plan::Plan& plan, std::optional<std::int64_t> budget) {
     const auto phase_text = [](const plan::PhaseMemory& phase) { return cat(phase.name, " ", phase.total > 0 ? human_bytes(phase.total) : "nothing"); };
     std::string text;
     std::string before;
@@ -35,9 +35,14 @@ std::string memory_text(const plan::Plan& plan) {
     }
     const auto table = plan::device_table(plan.on_gpu);
     text += cat("choices   ", choice_text(plan), "; passes take ", fixed(plan::slow_down(plan), 3), " of their time without (modelled)\n");
-    if (table.unmeasured > 0)
-        text += cat("assumed   what GPUs take beside tensors: ", human_bytes(table.base_bytes), " for context and libraries, ", fixed(100 * table.slack, 0),
-                    " % slack, convolutions' workspace. Not measured yet: ", fixed(100 * table.unmeasured, 0), " % are added to each figure of a phase\n");
+    if (plan.on_gpu)
+        text += cat("table     GPUs take ", human_bytes(table.base_bytes), " for context and libraries beside tensors, and ", human_bytes(table.slack_bytes),
+                    " and ", fixed(100 * table.slack, 0), " % of them for their allocator; measured on an H100\n");
+    if (budget && plan.shape.more_bytes > 0) {
+        const auto room = plan::tensors_within(*budget, plan) - plan::rank_memory(plan, plan::fullest(plan).rank).denoise.tensors;
+        text += cat("free      up to ", 1 + std::max<std::int64_t>(0, room / plan.shape.more_bytes), " passes of a step side by side, ",
+                    human_bytes(plan.shape.more_bytes), " each beside the first\n");
+    }
     return text;
 }
 
@@ -82,7 +87,7 @@ std::string preview(const PreviewRequest& request) {
     text += cat("costs     ", costs, "\n");
     text +=
         cat("types     network ", name_of(dtype), request.settings.model.dtype == Dtype::automatic ? " (what \"auto\" means here)" : "", ", latents fp32\n");
-    text += memory_text(fitted.plan);
+    text += memory_text(fitted.plan, wanted.budget);
     if (wanted.budget) text += cat("largest   ", join(largest_that_fit(wanted), "; "), ": each alone, of what fits into ", human_bytes(*wanted.budget), "\n");
     return text;
 }

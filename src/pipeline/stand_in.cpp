@@ -76,7 +76,7 @@ class Sleeper final : public model::Unit {
         std::size_t piece = 0;
         while (pieces.at(piece).unit != index_ || pieces[piece].slots.begin != slots.begin) ++piece;
         deadline_.until += std::chrono::duration_cast<Clock::duration>(
-            std::chrono::duration<double, std::nano>(static_cast<double>(pieces[piece].cost[static_cast<std::size_t>(state.branch)]) * time_scale_));
+            std::chrono::duration<double, std::nano>(static_cast<double>(pieces[piece].cost[static_cast<std::size_t>(state.branches.front())]) * time_scale_));
         std::this_thread::sleep_until(deadline_.until);
 
         const auto number = static_cast<std::int64_t>(piece);
@@ -127,7 +127,7 @@ class StandIn final : public model::Family {
     model::PassState resume(const plan::Pass& pass) override {
         deadline_.until = Clock::now();
         model::PassState state;
-        state.branch = pass.branch;
+        state.branches = {pass.branch};
         return state;
     }
     model::PassState begin(const plan::Pass& pass, const at::Tensor& /*latents*/, const std::vector<std::int64_t>& /*frames*/) override { return resume(pass); }

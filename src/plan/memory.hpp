@@ -22,14 +22,21 @@ namespace weft::plan {
 
 /// What a process takes on its device beside tensors and operators, by kind of device.
 struct DeviceTable {
-    std::int64_t base_bytes = 0;       ///< GPU: context and libraries. CPU: buffers that libraries keep
-    std::int64_t workspace_bytes = 0;  ///< that stays among the tensors: cuBLAS's
-    double slack = 0;                  ///< of tensors: blocks that the allocator holds and does not use
+    std::int64_t base_bytes = 0;         ///< GPU: context and libraries. CPU: buffers that libraries keep
+    std::int64_t stream_base_bytes = 0;  ///< more of it, once weights have been streamed
+    std::int64_t workspace_bytes = 0;    ///< that stays among the tensors: cuBLAS's
+    double slack = 0;                    ///< of tensors: blocks that the allocator holds and does not use
+    std::int64_t slack_bytes = 0;        ///< of those, whatever the tensors are
     std::int64_t most_slack_bytes = std::numeric_limits<std::int64_t>::max();
-    double unmeasured = 0;      ///< added to everything until the table is measured on such a device
     double stream_bytes_s = 0;  ///< at which weights come from the page cache; assumed
 };
 [[nodiscard]] DeviceTable device_table(bool on_gpu);
+
+/// Bytes of tensors that a rank may hold so that with the device's table it stays within a budget.
+[[nodiscard]] std::int64_t tensors_within(std::int64_t budget, const Plan& plan);
+
+/// What the device's allocator may take within a budget: all but `base_bytes`.
+[[nodiscard]] std::int64_t allocator_limit(std::int64_t budget, const Plan& plan);
 
 /// Bytes on a rank's device in a phase, at most.
 struct PhaseMemory {

@@ -63,6 +63,7 @@ struct PassShape {
     std::vector<Skip> skips;
     std::array<std::int64_t, 2> begin{};  ///< by branch: at most, while the state in front of the first piece is made of latents
     std::array<std::int64_t, 2> begun{};  ///< of that state
+    std::int64_t more_bytes = 0;          ///< of each further pass that runs beside a first one (numerics = "free")
     std::int64_t pose_bytes = 0;          ///< pose features of a slice, where they are kept from step to step
     std::int64_t pose_ns = 0;             ///< to make them, nanoseconds
     std::array<bool, 2> sees_pose{};      ///< by branch

@@ -55,8 +55,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Mistake{"Layouts",
                               {"layout.stages=2", "layout.map=spiral"},
                               {"layout.stages = 2: counts only with layout.kind = \"stages\"",
-                               "layout.map = \"spiral\": must be \"auto\", \"folded\", \"straight\"", "for example \"0@0, 1@40\""}},
-                      Mistake{"FeaturesOfLaterBuilds", {"memory.numerics=free"}, {"memory.numerics = \"free\": is not offered by this build"}}),
+                               "layout.map = \"spiral\": must be \"auto\", \"folded\", \"straight\"", "for example \"0@0, 1@40\""}}),
     [](const auto& one) { return std::string(one.param.name); });
 
 TEST(SettingsMistakes, AreListedTogetherFromTheFileAndTheCommandLine) {

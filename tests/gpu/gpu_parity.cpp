@@ -219,7 +219,7 @@ class FullSized {
 PassState rounded(const PassState& state, c10::ScalarType dtype) {
     const auto to = [dtype](const at::Tensor& tensor) { return tensor.defined() ? tensor.to(dtype, /*non_blocking=*/false, /*copy=*/true) : tensor; };
     PassState other;
-    other.branch = state.branch;
+    other.branches = state.branches;
     other.chunks = state.chunks;
     other.silu_embedding = to(state.silu_embedding);
     other.hidden = to(state.hidden);

@@ -58,6 +58,24 @@ double gb(std::int64_t bytes) {
     return static_cast<double>(bytes) / 1e9;
 }
 
+/// Both branches side by side; `alone` is the same job with one after the other.
+int check_side_by_side(const Arguments& arguments, const ComputeDevice& device, const WholeJob& alone, nlohmann::ordered_json& rows) {
+    const auto settings = settings_of(arguments, {"memory.numerics=free"});
+    const auto job = JobBench(settings, device).run(settings, inputs_of(arguments, settings), {.choice = {.keep_pose_features = true}, .side_by_side = true});
+    const auto& phase = job.phases.at(1);
+    const auto off = ((alone.latents - job.latents).abs().max() / alone.latents.abs().max()).item<double>();
+    std::printf("%-22s %-8s %10.3f %11.3f %16.3f %12.3f %10.3f %14s %8.3f  off by %.1e\n", "branches side by side", phase.name.c_str(),
+                gb(phase.planned_tensors), gb(phase.tensors), static_cast<double>(phase.planned_tensors) / static_cast<double>(phase.tensors),
+                gb(phase.reserved), gb(phase.device), "-", median(job.step_seconds), off);
+    rows.push_back({{"way", "branches side by side"},
+                    {"phase", phase.name},
+                    {"planned_tensors", phase.planned_tensors},
+                    {"tensors", phase.tensors},
+                    {"step_seconds", job.step_seconds},
+                    {"off_by", off}});
+    return off < 0.02 ? 0 : 1;
+}
+
 /// Every way that the plan knows to need less memory, and one that runs out of it on its way.
 int check_memory(const Arguments& arguments, const ComputeDevice& device) {
     const auto settings = settings_of(arguments);
@@ -110,6 +128,7 @@ int check_memory(const Arguments& arguments, const ComputeDevice& device) {
                         job.stream->fetch_seconds, job.stream->waited_seconds, job.slow_down);
         std::fflush(stdout);
     }
+    failures += check_side_by_side(arguments, device, *first, rows);
     if (!arguments.json.empty()) write_atomically(arguments.json, rows.dump(1) + "\n");
     return failures == 0 ? 0 : 1;
 }

@@ -45,13 +45,15 @@ std::int64_t JobBench::least_window(const Settings& settings) const {
 WholeJob JobBench::run(const Settings& settings, const ClipInputs& inputs, const RunOptions& options) const {
     constexpr auto no_limit = std::numeric_limits<std::int64_t>::max() / 2;
     const auto plan = plan_of(settings, options.choice);
-    const auto planned = plan::rank_memory(plan, plan::writer);
-    const auto limits = plan::rank_memory(plan_of(settings, options.limit.value_or(options.choice)), plan::writer);
+    auto planned = plan::rank_memory(plan, plan::writer);
+    if (options.side_by_side) planned.denoise.tensors += plan.shape.more_bytes;
+    const auto limited = plan_of(settings, options.limit.value_or(options.choice));
+    const auto limits = plan::rank_memory(limited, plan::writer);
     WholeJob job{.slow_down = plan::slow_down(plan)};
     const auto phase = [&](plan::PhaseMemory plan::RankMemory::*which, const auto& work) {
         const auto& foreseen = planned.*which;
         release_caches();
-        meter::set_limit(options.limit ? (limits.*which).total - plan::device_table(device_.is_cuda()).base_bytes : no_limit);
+        meter::set_limit(options.limit ? plan::allocator_limit((limits.*which).total, limited) : no_limit);
         meter::begin_phase(foreseen.name);
         const Stopwatch watch;
         work();
@@ -80,6 +82,9 @@ WholeJob JobBench::run(const Settings& settings, const ClipInputs& inputs, const
         comm::Pulse pulse;
         Trace trace;
         ClipDenoiser denoiser(*family, plan, plan::writer, family->initial_latents(clip_frames(plan.num_frames)), settings.sampling.guidance, pulse, trace);
+        if (options.side_by_side)
+            denoiser.run_side_by_side(Batches(
+                {.limit = no_limit}, [=] { return no_limit; }, [](const std::string&) {}));
         for (std::int64_t step = 0; step < settings.sampling.steps; ++step) {
             const Stopwatch watch;
             for (const auto branch : plan.deal.branches()) denoiser.compute({{step, 0, branch}, {0, plan.shape.num_pieces()}, 0});

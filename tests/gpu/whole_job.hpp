@@ -44,6 +44,7 @@ struct RunOptions {
     plan::MemoryChoice choice;
     std::optional<plan::MemoryChoice> limit;  ///< no more bytes are given out than the plan foresees for this choice
     std::size_t chunks = 2;                   ///< so many are decoded
+    bool side_by_side = false;                ///< both branches together (numerics = "free")
 };
 
 /// A model on a device, for one job after the other.

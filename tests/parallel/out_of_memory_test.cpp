@@ -1,5 +1,7 @@
+#include "io/run_file.hpp"
 #include "parallel/ranked_job.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <map>
@@ -22,17 +24,17 @@ int points() {
     return wished == nullptr ? 26 : std::atoi(wished);
 }
 
-Ended fail_at(const RankedJob& job, int ranks, const std::string& fault) {
-    if (ranks > 1) return job.failing(ranks, fault);
-    auto words = job.generate_words(WEFT_FAULTY);
+Ended fail_at(const RankedJob& job, int ranks, const std::string& fault, const Words& sets = {}) {
+    if (ranks > 1) return job.failing(ranks, fault, sets);
+    auto words = job.generate_words(WEFT_FAULTY, sets);
     words.insert(words.begin(), {"env", cat("WEFT_FAULT=", fault)});
     return run(words, job.folder());
 }
 
 /// Tensors that rank `rank` has made when each phase begins, in order, and at the end.
-std::vector<std::pair<std::string, std::int64_t>> count_phases(const RankedJob& job, int ranks, int rank) {
+std::vector<std::pair<std::string, std::int64_t>> count_phases(const RankedJob& job, int ranks, int rank, const Words& sets = {}) {
     const auto counts = job / "counts";
-    EXPECT_EQ(fail_at(job, ranks, cat("count ", rank, " ", counts.string())).code, 0);
+    EXPECT_EQ(fail_at(job, ranks, cat("count ", rank, " ", counts.string()), sets).code, 0);
     std::vector<std::pair<std::string, std::int64_t>> phases;
     std::ifstream in(counts);
     std::string phase;
@@ -96,6 +98,19 @@ TEST(OutOfMemory, OnOneRankIsSurvivedOrTold) {
 
 TEST(OutOfMemory, OnOneOfThreeRanksIsSurvivedOrTold) {
     try_points(RankedJob({.poses = 27, .steps = 2}), 3, std::max(1, points() * 3 / 13));
+}
+
+/// numerics = "free": a pass that ran out of memory beside others goes on with fewer of them, and the run file says from which step on.
+TEST(OutOfMemory, WithFreeNumericsFewerPassesRunSideBySide) {
+    const RankedJob job({.poses = 27, .steps = 2});
+    const Words free{"memory.numerics=free"};
+    const auto phases = count_phases(job, 1, 0, free);
+    job.clean();
+    const auto denoise = std::ranges::find(phases, "denoise", &std::pair<std::string, std::int64_t>::first);
+    ASSERT_NE(denoise, phases.end());
+    const auto tensors = std::next(denoise)->second - denoise->second;
+    expect_done(fail_at(job, 1, cat("once 0 ", denoise->second + tensors * 3 / 4), free));
+    EXPECT_THAT(io::RunFile::open_readonly(job / "out.h5").header().plan, HasSubstr("what = \"from step 2 on 3 passes side by side: memory ran out\""));
 }
 
 }  // namespace weft::test

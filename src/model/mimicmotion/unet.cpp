@@ -28,7 +28,9 @@ class TemporalResnet final : public Unit {
     }
     void release() override { block_ = {}; }
     void run(PassState& state, plan::FrameRange /*slots*/) const override {
-        add_temporal_resnet(state.hidden, block_, state.silu_embedding, 1.0 - spatial_share_, state.chunks.pixels(state.hidden.size(0), channels_));
+        for_passes(state, state.hidden, [&](Branch /*branch*/, at::Tensor frames) {
+            add_temporal_resnet(frames, block_, state.silu_embedding, 1.0 - spatial_share_, state.chunks.pixels(frames.size(0), channels_));
+        });
         if (form().pushes) state.skips.push_back(state.hidden);
     }
 
@@ -83,20 +85,22 @@ class TemporalPart final : public Unit {
     void set_context(const Weights& source, const Context& context) override { cross_.set_context(source, context.tokens, attention_.out.bias); }
 
     void run(PassState& state, plan::FrameRange /*slots*/) const override {
-        const auto frames = state.hidden.size(0);
-        const auto tokens = state.hidden.view({frames, -1, shape_.channels});
+        const auto frames = state.num_frames();
         const auto positions = sinusoid(at::arange(frames, state.hidden.options().dtype(c10::kFloat)), shape_.channels).to(state.hidden.scalar_type());
         const auto embedding = embed(positions, frame_embedding_).view({frames, 1, shape_.channels});
-        const Linear out{attention_.out.weight, cross_.bias(state.branch)};
         const auto step = state.chunks.pixels(frames, shape_.channels);
         const auto rows = state.chunks.inner_rows(feed_.in.weight.size(0));
-        for_chunks(0, tokens.size(1), step, tokens.is_meta(), [&](std::int64_t first, std::int64_t count) {
-            auto z = tokens.narrow(1, first, count);
-            auto m = z + embedding;  // [frames, pixels of the chunk, channels], contiguous
-            add_feed_forward(m, layer_norm(m, norm_in_), feed_in_, rows);
-            add_linear(m, attend_frames(layer_norm(m, norm1_), attention_), out);
-            add_feed_forward(m, layer_norm(m, norm3_), feed_, rows);
-            z.lerp_(m, 1.0 - spatial_share_);  // the spatial side without the frame embedding
+        for_passes(state, state.hidden, [&](Branch branch, const at::Tensor& image) {
+            const Linear out{attention_.out.weight, cross_.bias(branch)};
+            const auto tokens = tokens_of(image);
+            for_chunks(0, tokens.size(1), step, tokens.is_meta(), [&](std::int64_t first, std::int64_t count) {
+                auto z = tokens.narrow(1, first, count);
+                auto m = z + embedding;  // [frames, pixels of the chunk, channels], contiguous
+                add_feed_forward(m, layer_norm(m, norm_in_), feed_in_, rows);
+                add_linear(m, attend_frames(layer_norm(m, norm1_), attention_), out);
+                add_feed_forward(m, layer_norm(m, norm3_), feed_, rows);
+                z.lerp_(m, 1.0 - spatial_share_);  // the spatial side without the frame embedding
+            });
         });
         if (shape_.last()) {
             add_linear(state.residual, state.hidden, proj_out_);

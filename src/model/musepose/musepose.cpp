@@ -103,7 +103,6 @@ Bank make_bank(const ModelFolder& folder, const at::Tensor& latents, const at::T
     auto units = folder.networks().reference();
     Bank bank;
     PassState state;
-    state.branch = Branch::conditional;
     state.hidden = latents;
     state.chunks = chunks;
     state.silu_embedding = time(0);

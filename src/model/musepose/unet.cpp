@@ -51,15 +51,17 @@ class MotionAttention final : public Unit {
             const auto normed = group_norm(state.residual.narrow(0, first, count), norm_).view({-1, channels_});
             at::addmm_out(z, proj_in_.bias, normed, proj_in_.weight.t());
         });
-        const auto frames = state.hidden.size(0);
-        const auto tokens = tokens_of(state.hidden);
-        const auto positions = frame_positions(frames, channels_).to(tokens.device(), tokens.scalar_type()).view({frames, 1, channels_});
+        const auto frames = state.num_frames();
+        const auto positions = frame_positions(frames, channels_).to(state.hidden.device(), state.hidden.scalar_type()).view({frames, 1, channels_});
         const auto step = state.chunks.pixels(frames, channels_);
-        for_chunks(0, tokens.size(1), step, tokens.is_meta(), [&](std::int64_t first, std::int64_t count) {
-            auto z = tokens.narrow(1, first, count).contiguous();
-            for (std::size_t i = 0; i < attentions_.size(); ++i)
-                add_linear(z, attend_frames(layer_norm(z, norms_[i]).add_(positions), attentions_[i]), attentions_[i].out);
-            tokens.narrow(1, first, count).copy_(z);
+        for_passes(state, state.hidden, [&](Branch /*branch*/, const at::Tensor& image) {
+            const auto tokens = tokens_of(image);
+            for_chunks(0, tokens.size(1), step, tokens.is_meta(), [&](std::int64_t first, std::int64_t count) {
+                auto z = tokens.narrow(1, first, count).contiguous();
+                for (std::size_t i = 0; i < attentions_.size(); ++i)
+                    add_linear(z, attend_frames(layer_norm(z, norms_[i]).add_(positions), attentions_[i]), attentions_[i].out);
+                tokens.narrow(1, first, count).copy_(z);
+            });
         });
     }
 

@@ -11,7 +11,7 @@ ClipForm form_of(const Settings& settings, const plan::Plan& plan, const Compute
             .seed = settings.sampling.seed,
             .dtype = dtype,
             .decode_dtype = resolve_dtype(settings.decode.dtype, device, "decode.dtype"),
-            .chunks = chunks_for(device),
+            .chunks = divided(chunks_for(device.kind()), plan.memory.chunk_divisor),
             .flops_per_second = assumed_flops_per_second(device.kind(), dtype)};
 }
 

@@ -23,14 +23,14 @@ class FolderModel final : public Model {
 
     std::map<std::string, std::string> digests() const override { return folder_.digests(); }
 
-    PassLayout pass_layout(const Settings& settings, std::int64_t num_slots, c10::DeviceType kind, c10::ScalarType dtype,
+    PassLayout pass_layout(const Settings& settings, std::int64_t num_slots, const Chunks& chunks, c10::ScalarType dtype,
                            double flops_per_second) const override {
         ClipForm form;
         form.height = settings.video.height;
         form.width = settings.video.width;
         form.slice_length = num_slots;
         form.dtype = dtype;
-        return folder_.networks().lay_out_pass(form.pass_size(), chunks_for(kind), flops_per_second);
+        return folder_.networks().lay_out_pass(form.pass_size(), chunks, flops_per_second);
     }
 
     std::unique_ptr<Family> for_clip(const Settings& settings, const plan::Plan& plan, const ComputeDevice& device, PoseMaps maps) const override {

@@ -96,6 +96,13 @@ void UNetFamily::relieve() {
     release_caches();
 }
 
+bool UNetFamily::take_smaller_chunks() {
+    constexpr std::int64_t least_rows = 256;
+    if (form_.chunks.frame_rows <= least_rows) return false;
+    form_.chunks = divided(form_.chunks, 2);
+    return true;
+}
+
 void UNetFamily::drop_denoiser() {
     stream_.reset();
     units_ = folder_.networks().denoiser();
@@ -117,7 +124,7 @@ std::optional<StreamTimes> UNetFamily::stream_times() const {
 PassState UNetFamily::resume(const plan::Pass& pass) {
     const OwnedBy owner(Owner::activations);
     PassState state;
-    state.branch = pass.branch;
+    state.branches = {pass.branch};
     state.chunks = form_.chunks;
     state.remakes_first_skip = choice_.remake_first_skip;
     state.silu_embedding = embedding_.value()(timestep(pass.step), ids());
@@ -135,9 +142,13 @@ PassState UNetFamily::begin(const plan::Pass& pass, const at::Tensor& latents, c
 at::Tensor UNetFamily::pose_features(std::int64_t slice, const std::vector<std::int64_t>& frames, plan::FrameRange slots) {
     ensure(pose_network_.has_value(), "a pass begins where its first unit is loaded");
     const std::pair key{slice, slots.begin};
-    if (const auto found = pose_features_.find(key); found != pose_features_.end()) return found->second;
+    if (const auto found = pose_features_.find(key); found != pose_features_.end() && found->second.size(0) == slots.size()) return found->second;
     const std::vector some(frames.begin() + slots.begin, frames.begin() + slots.end);
     const OwnedBy owner(Owner::conditioning);
+    // Other chunks than before, since more or fewer passes run side by side: each frame's are kept once.
+    std::erase_if(pose_features_, [&](const auto& entry) {
+        return entry.first.first == slice && entry.first.second < slots.end && entry.first.second + entry.second.size(0) > slots.begin;
+    });
     auto features = (*pose_network_)(pose_input(maps_(some).to(device_).to(c10::kFloat)).to(form_.dtype));
     if (choice_.keep_pose_features) pose_features_.emplace(key, features);
     return features;

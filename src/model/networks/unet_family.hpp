@@ -39,6 +39,7 @@ class UNetFamily : public Family {
     const Units& units() const final { return units_; }
     void run(std::size_t unit, PassState& state, plan::FrameRange slots) final;
     void relieve() final;
+    bool take_smaller_chunks() final;
     std::optional<StreamTimes> stream_times() const final;
     const PassLayout& layout() const final { return layout_; }
     PassState resume(const plan::Pass& pass) final;

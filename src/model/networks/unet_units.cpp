@@ -13,7 +13,8 @@ constexpr double group_eps_out = 1e-5;
 void ConvIn::run(PassState& state, plan::FrameRange slots) const {
     const auto make = [conv = conv_, input = state.hidden, pose = std::move(state.pose)](plan::FrameRange some) {
         auto made = conv2d(input.narrow(0, some.begin, some.size()), conv);
-        if (pose) made.add_(pose(some));
+        const auto features = pose ? pose(some) : at::Tensor{};
+        if (features.defined()) made.add_(features);
         return made;
     };
     state.pose = {};
@@ -178,18 +179,20 @@ void SpatialAttention::run(PassState& state, plan::FrameRange slots) const {
         state.residual = state.hidden;
         state.hidden = at::empty_like(state.residual);
     }
-    const Linear out{attention_.out.weight, cross_.bias(state.branch)};
-    const bool reads = block_.reads_bank && state.branch == Branch::conditional;
-    for_frame_chunks(state.hidden, slots, state.chunks, [&](std::int64_t first, std::int64_t count) {
-        auto z = tokens_of(state.hidden.narrow(0, first, count));
-        if (block_.opens) {
-            auto flat = z.view({-1, block_.channels});
-            const auto normed = group_norm(state.residual.narrow(0, first, count), norm_).view({-1, block_.channels});
-            at::addmm_out(flat, proj_in_.bias, normed, proj_in_.weight.t());
-        }
-        const auto normed = layer_norm(z, norm1_);
-        if (state.record_bank) state.record_bank(block_.name(), normed);
-        add_linear(z, reads ? attend_tokens_and(normed, reference_, attention_) : attend_tokens(normed, attention_), out);
+    for_branches(state, slots, [&](Branch branch, plan::FrameRange some, plan::FrameRange among) {
+        const Linear out{attention_.out.weight, cross_.bias(branch)};
+        const bool reads = block_.reads_bank && branch == Branch::conditional;
+        for_frame_chunks(state.hidden, some, among, state.chunks, [&](std::int64_t first, std::int64_t count) {
+            auto z = tokens_of(state.hidden.narrow(0, first, count));
+            if (block_.opens) {
+                auto flat = z.view({-1, block_.channels});
+                const auto normed = group_norm(state.residual.narrow(0, first, count), norm_).view({-1, block_.channels});
+                at::addmm_out(flat, proj_in_.bias, normed, proj_in_.weight.t());
+            }
+            const auto normed = layer_norm(z, norm1_);
+            if (state.record_bank) state.record_bank(block_.name(), normed);
+            add_linear(z, reads ? attend_tokens_and(normed, reference_, attention_) : attend_tokens(normed, attention_), out);
+        });
     });
 }
 

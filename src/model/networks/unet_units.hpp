@@ -12,13 +12,39 @@
 /// The units that the denoising UNets of the families share, and what units are written with.
 namespace weft::model {
 
-/// Calls `work(first, count)` for the chunks of the frames `slots` of an image [frames, height, width, channels]. Chunks are counted from frame 0, so that
-/// every product has the rows that it has when all frames are done at once.
+/// Calls `work(first, count)` for the chunks of the frames `slots` of an image [frames, height, width, channels]. Chunks are counted from the first of `among`,
+/// so that every product has the rows that it has when all of them are done at once.
+template <class Work>
+void for_frame_chunks(const at::Tensor& image, plan::FrameRange slots, plan::FrameRange among, const Chunks& chunks, const Work& work) {
+    const auto step = chunks.frames(image.size(1) * image.size(2), image.size(3));
+    ensure((slots.begin - among.begin) % step == 0 && ((slots.end - among.begin) % step == 0 || slots.end == among.end), "a unit is cut between two chunks");
+    for_chunks(slots.begin, slots.end, step, image.is_meta(), work);
+}
 template <class Work>
 void for_frame_chunks(const at::Tensor& image, plan::FrameRange slots, const Chunks& chunks, const Work& work) {
-    const auto step = chunks.frames(image.size(1) * image.size(2), image.size(3));
-    ensure(slots.begin % step == 0 && (slots.end % step == 0 || slots.end == image.size(0)), "a unit is cut between two chunks");
-    for_chunks(slots.begin, slots.end, step, image.is_meta(), work);
+    for_frame_chunks(image, slots, {0, image.size(0)}, chunks, work);
+}
+
+/// Calls `work(branch, frames, among)` for the frames `slots` of a state, by branch: `among` are all frames of neighbouring passes of that branch.
+template <class Work>
+void for_branches(const PassState& state, plan::FrameRange slots, const Work& work) {
+    const auto frames = state.num_frames();
+    for (std::int64_t pass = 0; pass < state.num_passes();) {
+        const auto branch = state.branches[static_cast<std::size_t>(pass)];
+        auto end = pass + 1;
+        while (end < state.num_passes() && state.branches[static_cast<std::size_t>(end)] == branch) ++end;
+        const plan::FrameRange among{pass * frames, end * frames};
+        const plan::FrameRange some{std::max(slots.begin, among.begin), std::min(slots.end, among.end)};
+        if (some.begin < some.end) work(branch, some, among);
+        pass = end;
+    }
+}
+
+/// Calls `work(branch, image)` for each pass of a state, with its part of a tensor of all of them, which is contiguous where the tensor is.
+template <class Work>
+void for_passes(const PassState& state, const at::Tensor& image, const Work& work) {
+    const auto frames = state.num_frames();
+    for (std::int64_t pass = 0; pass < state.num_passes(); ++pass) work(state.branches[static_cast<std::size_t>(pass)], image.narrow(0, pass * frames, frames));
 }
 
 /// Makes the frames `slots` of a result that is a tensor of its own, [frames, height, width, channels]; with the last ones it becomes the hidden state.

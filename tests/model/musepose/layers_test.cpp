@@ -81,7 +81,6 @@ Bank run_reference(const ModelFolder& folder, const at::Tensor& latent, const at
     embedding.bind(net.root);
     Bank bank;
     PassState state;
-    state.branch = Branch::conditional;
     state.hidden = nhwc(latent);
     state.chunks = chunks;
     state.silu_embedding = embedding(0);
@@ -212,7 +211,7 @@ void run_denoiser(const ModelFolder& folder, const Tensors& given, bool odd, Bra
     embedding.bind(net.root);
     const auto timestep = given.at("in.timestep").item<double>();
     PassState state;
-    state.branch = branch;
+    state.branches = {branch};
     state.chunks = chunks;
     state.hidden = frames_of(given.at(in + "latent"));
     state.pose = [pose = frames_of(given.at(in + "pose_feature"))](plan::FrameRange slots) { return pose.narrow(0, slots.begin, slots.size()); };
