@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 #include <thread>
@@ -402,10 +403,20 @@ void ClipDenoiser::advance(const plan::Advance& advance) {
                 const auto rows = runs_of(kept_, frames);
                 ensure(rows.size() == 1 && rows.front().count == frames.size(), "a rank keeps the frames that it owns");
                 auto target = latents_.narrow(0, rows.front().row, frames.size());
-                target.copy_(family_.step(target, prediction, advance.step));
+                const auto next = family_.step(target, prediction, advance.step);
+                if (!std::isfinite(next.sum().item<double>())) throw not_finite(advance);
+                target.copy_(next);
                 note_steps(rows.front().row, frames.size(), advance.step + 1);
             });
     forget_advanced(advance);
+}
+
+Error ClipDenoiser::not_finite(const plan::Advance& advance) const {
+    const bool fp16 = family_.prediction_type() == c10::kHalf;
+    return Error(ExitCode::failure,
+                 cat("step ", advance.step + 1, ": latents with numbers that are not finite",
+                     fp16 ? ", as when a network passes the 65504 of fp16; try model.dtype = \"bf16\"" : ". Are the weights whole? weft inspect MODEL tells",
+                     ". The steps before it are saved"));
 }
 
 void ClipDenoiser::note_steps(std::int64_t row, std::int64_t count, std::int64_t steps) {

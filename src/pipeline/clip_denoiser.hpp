@@ -1,4 +1,5 @@
 #pragma once
+#include "base/error.hpp"
 #include "comm/pulse.hpp"
 #include "model/family.hpp"
 #include "pipeline/batches.hpp"
@@ -93,6 +94,7 @@ class ClipDenoiser final : public Denoiser {
     [[nodiscard]] at::Tensor blend(std::int64_t step, plan::Branch branch, plan::FrameRange frames) const;
     [[nodiscard]] plan::FrameRanges some_at_a_time(const plan::FrameRanges& frames) const;
     void add_prediction(const plan::Pass& pass, plan::FrameRanges frames, at::Tensor rows);
+    [[nodiscard]] Error not_finite(const plan::Advance& advance) const;
     void note_steps(std::int64_t row, std::int64_t count, std::int64_t steps);
     void forget_advanced(const plan::Advance& advance);
 

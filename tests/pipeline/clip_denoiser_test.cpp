@@ -6,6 +6,7 @@
 #include "support/golden.hpp"
 
 #include <ATen/ATen.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <numeric>
@@ -87,6 +88,24 @@ TEST_P(ClipDenoiserGolden, LatentsAfterEveryRecordedStepAreAsRecorded) {
         const auto difference = (denoiser.kept_latents() - found->second[0]).abs().max().item<double>();
         EXPECT_LE(difference, 1e-4 * found->second.abs().max().item<double>()) << "step " << advance->step;
     }
+}
+
+TEST(ClipDenoiserNumbers, ThatAreNotFiniteStopTheJobWithTheStep) {
+    const GoldenJob job("single");
+    const auto family = job.family();
+    family->load_denoiser();
+    comm::Pulse pulse;
+    Trace trace;
+    const auto beyond = family->initial_latents(job.all_frames()) * 1e38;
+    ClipDenoiser denoiser(*family, job.plan, plan::writer, beyond, job.settings.sampling.guidance, pulse, trace);
+    const auto run = [&] {
+        const auto programs = plan::compile(job.plan, 0);
+        for (const auto& operation : programs.front()) {
+            if (const auto* compute = std::get_if<plan::Compute>(&operation)) denoiser.compute(compute->task);
+            if (const auto* advance = std::get_if<plan::Advance>(&operation)) denoiser.advance(*advance);
+        }
+    };
+    EXPECT_THAT(run, testing::ThrowsMessage<Error>(testing::HasSubstr("step 1: latents with numbers that are not finite")));
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, ClipDenoiserGolden, testing::Values("ramp", "single"), [](const auto& name) { return std::string(name.param); });

@@ -1,11 +1,13 @@
 #include "model/networks/unet_family.hpp"
 
 #include "base/error.hpp"
+#include "base/log.hpp"
 #include "device/meter.hpp"
 #include "model/pinned_weights.hpp"
 #include "plan/memory.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace weft::model {
 
@@ -162,16 +164,31 @@ at::Tensor UNetFamily::finish(PassState& state) {
 
 void UNetFamily::load_decoder(const plan::MemoryChoice& choice) {
     choice_.remake_in_decoder = choice.remake_in_decoder;
+    bind_decoder(form_.decode_dtype);
+}
+
+void UNetFamily::bind_decoder(c10::ScalarType dtype) {
     const auto& networks = folder_.networks();
-    decoder_ = bound(VaeDecoder(networks.vae, networks.decoder), folder_, Part::vae, device_, form_.decode_dtype);
+    decoder_.reset();
+    decoder_ = bound(VaeDecoder(networks.vae, networks.decoder), folder_, Part::vae, device_, dtype);
 }
 
 at::Tensor UNetFamily::decode(const at::Tensor& latents) {
     const OwnedBy owner(Owner::activations);
     const auto scaled = (latents * (1.0 / folder_.networks().vae.scaling_factor)).permute({0, 2, 3, 1}).contiguous();
-    const auto frames =
-        (*decoder_)(scaled.to(device_, form_.decode_dtype), form_.chunks, choice_.remake_in_decoder ? FirstResult::made_again : FirstResult::kept)
-            .to(c10::kFloat);
+    const auto decoded = [&](c10::ScalarType dtype) {
+        return (*decoder_)(scaled.to(device_, dtype), form_.chunks, choice_.remake_in_decoder ? FirstResult::made_again : FirstResult::kept).to(c10::kFloat);
+    };
+    const auto is_finite = [](const at::Tensor& frames) { return frames.is_meta() || std::isfinite(frames.sum().item<double>()); };
+    auto frames = decoded(form_.decode_dtype);
+    if (form_.decode_dtype == c10::kHalf && !is_finite(frames)) {
+        log::warn("decoding: numbers beyond the 65504 of fp16; these frames are decoded again in bf16");
+        frames.reset();
+        bind_decoder(c10::kBFloat16);
+        frames = decoded(c10::kBFloat16);
+        bind_decoder(c10::kHalf);  // whether a chunk overflows depends on nothing but the chunk
+    }
+    if (!is_finite(frames)) fail("decoding: frames with numbers that are not finite");
     return (frames / 2.0 + 0.5).clamp_(0.0, 1.0);
 }
 

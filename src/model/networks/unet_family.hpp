@@ -81,6 +81,7 @@ class UNetFamily : public Family {
     /// Those of the units: for each load anew, or, where they are streamed to a GPU, for again and again.
     void open_weights();
     void stream_weights(std::int64_t window);
+    void bind_decoder(c10::ScalarType dtype);
     /// Features of the frames in some slots of a slice, whose frames `frames` names in slot order: [slots, h, w, channels].
     [[nodiscard]] at::Tensor pose_features(std::int64_t slice, const std::vector<std::int64_t>& frames, plan::FrameRange slots);
 
