@@ -10,6 +10,7 @@
 #include <iostream>
 #include <memory>
 #include <optional>
+#include <vector>
 
 namespace weft::app {
 
@@ -22,6 +23,8 @@ struct Arguments {
     std::vector<std::string> overrides;
     int ranks = 1;
     std::string memory;
+    std::vector<std::int64_t> cards;
+    std::int64_t poses = 0;
     LinkArguments links;
     std::string costs;
 };
@@ -36,11 +39,13 @@ int run(const Arguments& arguments) {
     if (!arguments.memory.empty() && !memory) mistakes.add("--memory", arguments.memory, "must be a number of bytes with a unit", "for example 24GiB");
     const auto links = links_from(arguments.links, arguments.ranks, mistakes);
     mistakes.throw_if_any("weft plan cannot go on:");
-    std::cout << pipeline::preview({.settings = settings,
-                                    .num_ranks = arguments.ranks,
-                                    .links = told(arguments.links) ? std::optional(links) : std::nullopt,
-                                    .memory = memory,
-                                    .costs = arguments.costs});
+    const pipeline::PreviewRequest request{.settings = settings,
+                                           .num_ranks = arguments.ranks,
+                                           .links = told(arguments.links) ? std::optional(links) : std::nullopt,
+                                           .memory = memory,
+                                           .poses = arguments.poses > 0 ? std::optional(arguments.poses) : std::nullopt,
+                                           .costs = arguments.costs};
+    std::cout << (arguments.cards.empty() ? pipeline::preview(request) : pipeline::card_table(request, arguments.cards));
     return 0;
 }
 
@@ -53,6 +58,10 @@ void add_plan(CLI::App& root, Actions& actions) {
     command->add_option("--set", arguments->overrides, "table.key=value, in place of the file's; may be repeated");
     command->add_option("--ranks", arguments->ranks, "number of ranks, 1 to 4096");
     command->add_option("--memory", arguments->memory, "size of a card, as 24GiB");
+    command->add_option("--cards", arguments->cards, "instead of a plan: what each card of so many GB would do, as 8,24,80")
+        ->delimiter(',')
+        ->check(CLI::PositiveNumber);
+    command->add_option("--poses", arguments->poses, "pose frames, in place of those of input.pose")->check(CLI::PositiveNumber);
     add_link_options(*command, arguments->links);
     command->add_option("--costs", arguments->costs, "times of units, as weft bench units writes them");
     actions[command] = [arguments] { return run(*arguments); };

@@ -12,7 +12,7 @@ namespace weft::pipeline {
 
 namespace {
 
-constexpr std::int64_t kept_features = std::int64_t{64} << 20;  // of pose features on a rank, which else would grow with the clip
+constexpr std::int64_t kept_features = std::int64_t{64} << 20;  // of pose features on a rank with a CPU, whose memory is not to grow with the clip
 constexpr std::int64_t usual_window = 500'000'000;
 constexpr std::int64_t most_chunk_divisor = 8;
 
@@ -100,7 +100,7 @@ Fit fit(const FitRequest& request) {
         auto made = planner.plan(choice, settings);
         const bool whole = std::ranges::all_of(made.plan.deal.routes(), [](const plan::Route& route) { return route.legs.size() == 1; });
         if (choice.remake_first_skip && !whole) continue;
-        if (choice.keep_pose_features && most_features(made.plan) > kept_features) continue;
+        if (choice.keep_pose_features && request.kind == c10::kCPU && most_features(made.plan) > kept_features) continue;
         // Stages divide weights and raise the activations of the outer ranks: they come last where they are taken for memory alone.
         const bool for_memory = may_choose_layout && made.plan.layout.kind == LayoutKind::stages && made.plan.layout.passed_over > 0;
         if (made.fits && !for_memory) return made;

@@ -48,47 +48,84 @@ std::string memory_text(const plan::Plan& plan, std::optional<std::int64_t> budg
 
 }  // namespace
 
-std::string preview(const PreviewRequest& request) {
-    auto settings = request.settings;
-    Mistakes mistakes;
-    const auto model = model::open_model(settings, mistakes, model::Need::configs);
-    mistakes.throw_if_any("weft plan cannot go on:");
-    const auto poses = count_poses(settings);
-    const auto dtype = network_dtype(settings);
-    const bool on_gpu = dtype == Dtype::fp16 || settings.device.kind == DeviceKind::cuda;
-    settings.model.dtype = dtype;
-    std::string costs = "modelled: FLOPs at the rates that src/model/model.hpp assumes; measure them with weft bench units and give the file by --costs";
+namespace {
+
+/// The job of a request, and what is told of it.
+struct Previewed {
+    std::unique_ptr<model::Model> model;
     UnitTimes times;
-    if (!request.costs.empty()) {
-        const auto text = read_unit_times(request.costs);
-        if (text.empty()) refuse(cat("--costs ", request.costs.string(), ": there is no such file, or it is empty"));
-        times = parse_unit_times(text);
-        costs = cat("measured: ", request.costs.string());
+    FitRequest wanted;
+    std::string costs, budget_name;
+
+    explicit Previewed(const PreviewRequest& request) : model{open(request.settings)}, wanted{.model = *model, .weigh = {}, .budget = {}} {
+        const auto dtype = network_dtype(request.settings);
+        const bool on_gpu = dtype == Dtype::fp16 || request.settings.device.kind == DeviceKind::cuda;
+        costs = "modelled: FLOPs at the rates that src/model/model.hpp assumes; measure them with weft bench units and give the file by --costs";
+        if (!request.costs.empty()) {
+            const auto text = read_unit_times(request.costs);
+            if (text.empty()) refuse(cat("--costs ", request.costs.string(), ": there is no such file, or it is empty"));
+            times = parse_unit_times(text);
+            costs = cat("measured: ", request.costs.string());
+        }
+        wanted.settings = request.settings;
+        wanted.settings.model.dtype = dtype;
+        wanted.num_poses = request.poses ? *request.poses : count_poses(request.settings);
+        wanted.picture_pixels = request.poses ? request.settings.video.width * request.settings.video.height : count_pixels(request.settings);
+        wanted.num_ranks = request.num_ranks;
+        wanted.links = request.links.value_or(plan::Links{.local_bytes_s = on_gpu ? plan::nccl_bytes_s : plan::Links{}.local_bytes_s});
+        wanted.kind = on_gpu ? c10::kCUDA : c10::kCPU;
+        if (!times.empty()) wanted.weigh = [this](plan::PassShape shape) { return with_unit_times(std::move(shape), times); };
+        wanted.budget = request.memory;
+        budget_name = request.memory ? cat("--memory ", human_bytes(*request.memory)) : "";
+        if (request.memory || request.settings.memory.budget == "auto") return;
+        wanted.budget = parse_bytes(request.settings.memory.budget);
+        budget_name = cat("memory.budget = ", in_quotes(request.settings.memory.budget));
     }
-    const plan::Links usual{.local_bytes_s = on_gpu ? plan::nccl_bytes_s : plan::Links{}.local_bytes_s};
-    FitRequest wanted{.model = *model,
-                      .settings = settings,
-                      .num_poses = poses,
-                      .picture_pixels = count_pixels(settings),
-                      .num_ranks = request.num_ranks,
-                      .links = request.links.value_or(usual),
-                      .kind = on_gpu ? c10::kCUDA : c10::kCPU,
-                      .weigh = {},
-                      .budget = request.memory};
-    if (!times.empty()) wanted.weigh = [&times](plan::PassShape shape) { return with_unit_times(std::move(shape), times); };
-    auto budget_name = request.memory ? cat("--memory ", human_bytes(*request.memory)) : "";
-    if (!request.memory && settings.memory.budget != "auto") {
-        wanted.budget = parse_bytes(settings.memory.budget);
-        budget_name = cat("memory.budget = ", in_quotes(settings.memory.budget));
+    Previewed(const Previewed&) = delete;
+    Previewed& operator=(const Previewed&) = delete;
+
+  private:
+    static std::unique_ptr<model::Model> open(const Settings& settings) {
+        Mistakes mistakes;
+        auto model = model::open_model(settings, mistakes, model::Need::configs);
+        mistakes.throw_if_any("weft plan cannot go on:");
+        return model;
     }
-    const auto fitted = fit(wanted);
-    if (!fitted.fits) throw does_not_fit(wanted, fitted, budget_name);
+};
+
+}  // namespace
+
+std::string preview(const PreviewRequest& request) {
+    const Previewed job(request);
+    const auto fitted = fit(job.wanted);
+    if (!fitted.fits) throw does_not_fit(job.wanted, fitted, job.budget_name);
     auto text = plan::describe(fitted.plan);
-    text += cat("costs     ", costs, "\n");
-    text +=
-        cat("types     network ", name_of(dtype), request.settings.model.dtype == Dtype::automatic ? " (what \"auto\" means here)" : "", ", latents fp32\n");
-    text += memory_text(fitted.plan, wanted.budget);
-    if (wanted.budget) text += cat("largest   ", join(largest_that_fit(wanted), "; "), ": each alone, of what fits into ", human_bytes(*wanted.budget), "\n");
+    text += cat("costs     ", job.costs, "\n");
+    text += cat("types     network ", name_of(job.wanted.settings.model.dtype),
+                request.settings.model.dtype == Dtype::automatic ? " (what \"auto\" means here)" : "", ", latents fp32\n");
+    text += memory_text(fitted.plan, job.wanted.budget);
+    if (job.wanted.budget)
+        text += cat("largest   ", join(largest_that_fit(job.wanted), "; "), ": each alone, of what fits into ", human_bytes(*job.wanted.budget), "\n");
+    return text;
+}
+
+std::string card_table(const PreviewRequest& request, const std::vector<std::int64_t>& cards) {
+    constexpr double usable = 0.95;  // memory.budget = "auto" leaves the rest to others
+    const Previewed job(request);
+    const auto gigabytes = [](std::int64_t bytes) { return cat(fixed(static_cast<double>(bytes) / 1e9, 2), " GB"); };
+    std::vector<std::pair<std::vector<std::int64_t>, std::string>> rows;  // cards that do the same
+    for (const auto card : cards) {
+        auto wanted = job.wanted;
+        wanted.budget = static_cast<std::int64_t>(usable * 1e9) * card;
+        const auto fitted = fit(wanted);
+        const auto memory = plan::rank_memory(fitted.plan, fitted.fullest.rank);
+        const auto row = cat(gigabytes(memory.encode.total), " | ", gigabytes(memory.denoise.total), " | ", gigabytes(memory.decode.total), " | ",
+                             fitted.fits ? fixed(fitted.slow_down, 3) : "-", " | ", fitted.fits ? choice_text(fitted.plan) : "does not fit");
+        if (rows.empty() || rows.back().second != row) rows.emplace_back(std::vector<std::int64_t>{}, row);
+        rows.back().first.push_back(card);
+    }
+    std::string text = "| card, GB | encode | denoise | decode | time | chosen |\n|---|---|---|---|---|---|\n";
+    for (const auto& [same, row] : rows) text += cat("| ", join(same), " | ", row, " |\n");
     return text;
 }
 
