@@ -22,7 +22,7 @@ constexpr std::array cargoes{plan::Cargo::prediction, plan::Cargo::latents, plan
 constexpr int most_ranks = 1 << 16;
 
 Kind kind_called(const std::string& name) {
-    for (int kind = 0; kind <= static_cast<int>(Kind::receive); ++kind)
+    for (int kind = 0; kind <= static_cast<int>(Kind::stall); ++kind)
         if (pipeline::name_of(static_cast<Kind>(kind)) == name) return static_cast<Kind>(kind);
     refuse(cat("unknown kind ", in_quotes(name)));
 }
@@ -57,6 +57,8 @@ TraceLine to_line(const Json& json) {
             line.pieces = {json.at("first_piece").get<std::int64_t>(), json.at("last_piece").get<std::int64_t>() + 1};
             line.slot = json.at("slot").get<std::int64_t>();
             break;
+        case Kind::fetch:
+        case Kind::stall: line.unit = json.at("unit").get<std::string>(); break;
         case Kind::advance: line.frames = json.at("frames").get<std::int64_t>(); break;
         case Kind::wait:
         case Kind::send:

@@ -16,7 +16,7 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-enum Track : int { tasks = 1, units = 2, waits = 3, sends = 1000, receives = 2000 };
+enum Track : int { tasks = 1, units = 2, waits = 3, weights = 4, sends = 1000, receives = 2000 };
 
 /// Bars of one track may not overlap but by nesting, so that transfers which go on together get a track each.
 class Lanes {
@@ -87,6 +87,7 @@ class Writer {
         write({{"name", "process_sort_index"}, {"ph", "M"}, {"pid", rank}, {"args", {{"sort_index", rank}}}});
         Lanes out;
         Lanes in;
+        bool fetches = false;
         std::vector<const TraceLine*> lines;
         for (const auto& line : trace_.ranks[index])
             if (shows(line)) lines.push_back(&line);
@@ -96,7 +97,12 @@ class Writer {
                 case Kind::task:
                 case Kind::advance: write_bar(rank, tasks, *line); break;
                 case Kind::unit: write_bar(rank, units, *line); break;
+                case Kind::stall:
                 case Kind::wait: write_bar(rank, waits, *line); break;
+                case Kind::fetch:
+                    write_bar(rank, weights, *line);
+                    fetches = true;
+                    break;
                 case Kind::send: write_bar(rank, sends + static_cast<int>(out.place(line->begin_s, line->end_s)), *line); break;
                 case Kind::receive: write_bar(rank, receives + static_cast<int>(in.place(begin_of(*line), line->end_s)), *line); break;
             }
@@ -104,6 +110,7 @@ class Writer {
         name_track(rank, tasks, "tasks");
         name_track(rank, units, "units");
         name_track(rank, waits, "waits");
+        if (fetches) name_track(rank, weights, "weights");
         for (std::size_t lane = 0; lane < out.size(); ++lane) name_track(rank, sends + static_cast<int>(lane), "sends");
         for (std::size_t lane = 0; lane < in.size(); ++lane) name_track(rank, receives + static_cast<int>(lane), "receives");
     }
@@ -133,6 +140,8 @@ class Writer {
         switch (line.kind) {
             case Kind::task: return short_name(line.pass);
             case Kind::unit: return line.unit;
+            case Kind::fetch: return cat("weights of ", line.unit);
+            case Kind::stall: return cat("for weights of ", line.unit);
             case Kind::advance: return cat("advance ", line.frames, line.frames == 1 ? " frame" : " frames", ", step ", line.pass.step + 1);
             case Kind::wait:
             case Kind::send:

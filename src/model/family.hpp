@@ -49,6 +49,8 @@ class Family {
 
     /// What weights that are streamed have cost since they were loaded; none where they stay.
     [[nodiscard]] virtual std::optional<StreamTimes> stream_times() const { return std::nullopt; }
+    /// What the stream has done since the last call.
+    [[nodiscard]] virtual std::vector<StreamStretch> take_stream_stretches() { return {}; }
     [[nodiscard]] virtual const Units& units() const = 0;
 
     /// Pieces of a pass over one slice, and the sizes of what waits between them. Known before anything is loaded.

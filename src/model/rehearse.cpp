@@ -30,6 +30,7 @@ void rehearse_weights(Rehearsal& rehearsal, Family& family, plan::PassShape& sha
         const Rehearsed loaded(rehearsal);
         family.load_denoiser(wanted);
         const auto all = loaded.kept();
+        shape.units[unit].bind_bytes = loaded.peak() - all;
         family.units()[unit]->release();
         shape.units[unit].weight_bytes = all - loaded.kept();
         shape.units[unit].kept_bytes = loaded.kept();

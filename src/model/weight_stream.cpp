@@ -1,7 +1,6 @@
 #include "model/weight_stream.hpp"
 
 #include "base/error.hpp"
-#include "base/stopwatch.hpp"
 #include "device/cuda.hpp"
 
 #include <ATen/Parallel.h>
@@ -11,6 +10,7 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <optional>
 
@@ -23,6 +23,10 @@ std::shared_ptr<c10::Event> mark(c10::Device device) {
     auto event = std::make_shared<c10::Event>(device.type());
     event->record(c10::impl::VirtualGuardImpl(device.type()).getStream(device));
     return event;
+}
+
+double now_s() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 /// The current stream goes on when that point is reached.
@@ -80,9 +84,9 @@ void WeightStream::need(std::size_t unit) {
     }
     changed_.notify_all();
     if (!bound_.contains(unit)) {
-        const Stopwatch watch;
+        const auto begin_s = now_s();
         changed_.wait(lock, [&] { return bound_.contains(unit) || failure_ != nullptr; });
-        times_.waited_seconds += watch.seconds();
+        note(StreamStretch::Kind::stall, unit, begin_s);
     }
     if (failure_ != nullptr) std::rethrow_exception(std::exchange(failure_, nullptr));
     wait_for(bound_.at(unit), device_);
@@ -110,7 +114,7 @@ void WeightStream::fetch_ahead() {
         fetching_ = true;
         held_ += bytes_[unit];
         lock.unlock();
-        const Stopwatch watch;
+        const auto begin_s = now_s();
         std::exception_ptr failure;
         try {
             bind_(*units_[unit]);
@@ -120,7 +124,7 @@ void WeightStream::fetch_ahead() {
         auto fetched = mark(device_);
         lock.lock();
         fetching_ = false;
-        times_.fetch_seconds += watch.seconds();
+        note(StreamStretch::Kind::fetch, unit, begin_s);
         if (failure != nullptr) {
             units_[unit]->release();
             held_ -= bytes_[unit];
@@ -132,6 +136,17 @@ void WeightStream::fetch_ahead() {
         }
         changed_.notify_all();
     }
+}
+
+void WeightStream::note(StreamStretch::Kind kind, std::size_t unit, double begin_s) {
+    const auto end_s = now_s();
+    (kind == StreamStretch::Kind::fetch ? times_.fetch_seconds : times_.waited_seconds) += end_s - begin_s;
+    stretches_.push_back({kind, unit, begin_s, end_s});
+}
+
+std::vector<StreamStretch> WeightStream::take_stretches() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(stretches_, {});
 }
 
 StreamTimes WeightStream::times() const {

@@ -23,6 +23,13 @@ struct StreamTimes {
     double waited_seconds = 0;  ///< by the pass, for weights that were not there yet
 };
 
+/// A stretch of streaming, on the clock of std::chrono::steady_clock, in seconds: a unit's weights were fetched, or the pass waited for them.
+struct StreamStretch {
+    enum class Kind { fetch, stall } kind = Kind::fetch;
+    std::size_t unit = 0;
+    double begin_s = 0, end_s = 0;
+};
+
 /// The weights of the denoiser's units come and go while passes run: a thread of its own binds the units ahead of the one that runs, in running order, as far
 /// as they fit into a window, and the unit that has run is released. Where weights lie changes no bit.
 class WeightStream {
@@ -40,12 +47,15 @@ class WeightStream {
     void need(std::size_t unit);
 
     [[nodiscard]] StreamTimes times() const;
+    /// Since the last call.
+    [[nodiscard]] std::vector<StreamStretch> take_stretches();
 
   private:
     void fetch_ahead();
     [[nodiscard]] std::size_t behind(std::size_t unit) const;
     [[nodiscard]] bool may_fetch() const;
     void leave(std::size_t unit);
+    void note(StreamStretch::Kind kind, std::size_t unit, double begin_s);
 
     Units& units_;
     std::vector<bool> wanted_;
@@ -67,6 +77,7 @@ class WeightStream {
     bool ends_ = false;
     std::exception_ptr failure_;
     StreamTimes times_;
+    std::vector<StreamStretch> stretches_;
     std::thread thread_;
 };
 

@@ -22,7 +22,7 @@ void Trace::begin(comm::Transport& transport) {
 }
 
 std::string_view name_of(Trace::Kind kind) {
-    static constexpr std::array<std::string_view, 6> names{"task", "unit", "advance", "wait", "send", "receive"};
+    static constexpr std::array<std::string_view, 8> names{"task", "unit", "advance", "wait", "send", "receive", "fetch", "stall"};
     return names.at(static_cast<std::size_t>(kind));
 }
 
@@ -86,6 +86,8 @@ class Teller {
                 const auto& piece = plan_.shape.pieces.at(static_cast<std::size_t>(entry.item));
                 fields.insert(fields.end(), {{"piece", entry.item}, {"unit", plan_.shape.units.at(static_cast<std::size_t>(piece.unit)).name}});
             }
+            if (entry.kind == Trace::Kind::fetch || entry.kind == Trace::Kind::stall)
+                fields.insert(fields.end(), {{"unit", plan_.shape.units.at(static_cast<std::size_t>(entry.item)).name}});
         } else if (const auto* advance = std::get_if<plan::Advance>(&operation)) {
             fields.insert(fields.end(), {{"step", advance->step}, {"frames", plan::count(advance->frames)}});
         } else if (const auto* message = plan::message_of(operation)) {

@@ -12,13 +12,14 @@ namespace weft::pipeline {
 /// What one rank did, and when: each operation of its program that takes time, the units of its tasks, its transfers. Written by the compute thread alone.
 class Trace {
   public:
-    enum class Kind : int { task, unit, advance, wait, send, receive };
+    enum class Kind : int { task, unit, advance, wait, send, receive, fetch, stall };
 
     struct Entry {
         Kind kind = Kind::task;
         std::int64_t operation = 0;  ///< place in the rank's program
-        std::int64_t item = -1;      ///< of a unit its piece; of a wait or transfer the message's number
-        double begin_s = 0;          ///< on this rank's clock
+        std::int64_t item =
+            -1;  ///< of a unit its piece; of a wait or transfer the message's number; of a fetch of weights, or of a pass that stalls for them, the unit
+        double begin_s = 0;  ///< on this rank's clock
         double end_s = 0;
     };
 

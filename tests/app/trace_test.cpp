@@ -39,6 +39,12 @@ class EventsFile {
         line.update({{"first_piece", 0}, {"last_piece", 9}, {"slot", 0}, {"piece", piece}, {"unit", name}, {"step", 0}, {"slice", 0}, {"branch", 1}});
         return add(line);
     }
+    /// `kind`: fetch or stall.
+    EventsFile& weights(const char* kind, int rank, Span span, const char* unit) {
+        auto line = traced(kind, rank, span, span.clock + 1);
+        line.update({{"first_piece", 0}, {"last_piece", 9}, {"slot", 0}, {"unit", unit}, {"step", 0}, {"slice", 0}, {"branch", 1}});
+        return add(line);
+    }
     EventsFile& advance(int rank, Span span, int step) {
         auto line = traced("advance", rank, span, span.clock);
         line.update({{"step", step}, {"frames", 11}});
@@ -248,6 +254,15 @@ TEST(TraceTable, OneRankHasNoLinksAndAnIdleRankOnlyAnEnd) {
     const auto made = traced(idle);
     EXPECT_THAT(words_of(made.table, "2"), ElementsAre("2", "0.000", "0.0", "0.0", "0.0", "0.0", "100.0", "0.0"));
     EXPECT_EQ(count(made.picture, "<g class=\"lane\""), 3);
+}
+
+TEST(TraceTable, SaysHowMuchOfStreamingWentOnBehindComputing) {
+    EventsFile events;
+    events.plan(1).phase("denoise").task(0, {0, 10, 1}, 0, 0);
+    events.weights("fetch", 0, {0, 2, 1}, "conv_in").weights("stall", 0, {0, 1, 1}, "conv_in").weights("fetch", 0, {2, 4, 1}, "conv_out");
+    const auto made = traced(events.phase("decode"));
+    EXPECT_EQ(count(made.perfetto.dump(), "\"weights of conv_in\""), 1);
+    EXPECT_THAT(made.table, HasSubstr("weights   rank 0: 2 units fetched in 4.00 s, 75.0 % of it behind computing; passes waited 1.00 s"));
 }
 
 TEST(TraceTable, AWindowCounts) {

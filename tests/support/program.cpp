@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <fstream>
 #include <ostream>
 #include <thread>
 
@@ -79,6 +80,13 @@ Program::~Program() {
 
 void Program::send(int signal) const {
     if (!state_->ended) ::kill(state_->pid, signal);
+}
+
+std::int64_t Program::anonymous_bytes() const {
+    std::ifstream in(fs::path("/proc") / std::to_string(state_->pid) / "status");
+    for (std::string word; in >> word;)
+        if (std::int64_t kilobytes = 0; word == "RssAnon:" && in >> kilobytes) return 1024 * kilobytes;
+    return 0;
 }
 
 bool Program::ends_within(double seconds) {

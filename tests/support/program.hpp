@@ -33,6 +33,9 @@ class Program {
 
     void send(int signal) const;
 
+    /// RssAnon of the process now; 0 once it has ended.
+    [[nodiscard]] std::int64_t anonymous_bytes() const;
+
     /// Waits at most `seconds`; true when it has ended.
     [[nodiscard]] bool ends_within(double seconds);
 

@@ -123,6 +123,10 @@ std::optional<StreamTimes> UNetFamily::stream_times() const {
     return stream_ ? std::optional(stream_->times()) : std::nullopt;
 }
 
+std::vector<StreamStretch> UNetFamily::take_stream_stretches() {
+    return stream_ ? stream_->take_stretches() : std::vector<StreamStretch>{};
+}
+
 PassState UNetFamily::resume(const plan::Pass& pass) {
     const OwnedBy owner(Owner::activations);
     PassState state;

@@ -41,6 +41,7 @@ class UNetFamily : public Family {
     void relieve() final;
     bool take_smaller_chunks() final;
     std::optional<StreamTimes> stream_times() const final;
+    std::vector<StreamStretch> take_stream_stretches() final;
     const PassLayout& layout() const final { return layout_; }
     PassState resume(const plan::Pass& pass) final;
     PassState begin(const plan::Pass& pass, const at::Tensor& latents, const std::vector<std::int64_t>& frames) final;
