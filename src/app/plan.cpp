@@ -60,7 +60,8 @@ void add_plan(CLI::App& root, Actions& actions) {
     command->add_option("--memory", arguments->memory, "size of a card, as 24GiB");
     command->add_option("--cards", arguments->cards, "instead of a plan: what each card of so many GB would do, as 8,24,80")
         ->delimiter(',')
-        ->check(CLI::PositiveNumber);
+        ->check(CLI::PositiveNumber)
+        ->excludes("--memory");
     command->add_option("--poses", arguments->poses, "pose frames, in place of those of input.pose")->check(CLI::PositiveNumber);
     add_link_options(*command, arguments->links);
     command->add_option("--costs", arguments->costs, "times of units, as weft bench units writes them");

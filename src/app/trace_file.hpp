@@ -16,8 +16,8 @@ struct TraceLine {
     plan::Pass pass;          ///< of an advance and of latents only the step counts
     plan::PieceRange pieces;  ///< of a task or unit
     std::int64_t slot = 0;
-    std::int64_t piece = -1;  ///< of a unit
-    std::string unit;         ///< its name, also of a fetch of its weights and of a stall for them
+    std::int64_t piece = -1;    ///< of a unit
+    std::string unit;           ///< its name, also of a fetch of its weights and of a stall for them
     std::int64_t message = -1;  ///< number, of a wait or transfer, as is what follows
     plan::Cargo cargo = plan::Cargo::prediction;
     int from = 0;

@@ -105,6 +105,26 @@ std::string links_text(const RecordedTrace& trace, const Window& window) {
     return text;
 }
 
+/// Weights that were streamed: how much of it went on behind computing.
+std::string weights_text(const RecordedTrace& trace, const Window& window) {
+    std::string text;
+    for (std::size_t rank = 0; rank < trace.ranks.size(); ++rank) {
+        double fetched_s = 0, stalled_s = 0;
+        std::int64_t fetches = 0;
+        for (const auto& line : trace.ranks[rank]) {
+            const auto part_s = window.part_of(line.begin_s, line.end_s);
+            if (line.kind == Kind::stall) stalled_s += part_s;
+            if (line.kind != Kind::fetch || !window.shows(line)) continue;
+            fetched_s += part_s;
+            ++fetches;
+        }
+        if (fetches == 0) continue;
+        text += cat("weights   rank ", rank, ": ", plural(fetches, "unit", "units"), " fetched in ", human_seconds(fetched_s), ", ",
+                    percent(std::max(0.0, fetched_s - stalled_s), fetched_s), " % of it behind computing; passes waited ", human_seconds(stalled_s), "\n");
+    }
+    return text;
+}
+
 }  // namespace
 
 double Figures::efficiency() const {
@@ -178,28 +198,6 @@ std::string headline(const RecordedTrace& trace, const Window& window) {
     text += whole ? cat(", ", human_seconds(trace.seconds)) : cat(", from ", fixed(window.begin_s, 3), " to ", fixed(window.end_s, 3), " s");
     return cat(text, ", efficiency ", fixed(100 * measure(trace, window).efficiency(), 1), " %");
 }
-
-namespace {
-/// Weights that were streamed: how much of it went on behind computing.
-std::string weights_text(const RecordedTrace& trace, const Window& window) {
-    std::string text;
-    for (std::size_t rank = 0; rank < trace.ranks.size(); ++rank) {
-        double fetched_s = 0, stalled_s = 0;
-        std::int64_t fetches = 0;
-        for (const auto& line : trace.ranks[rank]) {
-            const auto part_s = window.part_of(line.begin_s, line.end_s);
-            if (line.kind == Kind::stall) stalled_s += part_s;
-            if (line.kind != Kind::fetch || !window.shows(line)) continue;
-            fetched_s += part_s;
-            ++fetches;
-        }
-        if (fetches == 0) continue;
-        text += cat("weights   rank ", rank, ": ", plural(fetches, "unit", "units"), " fetched in ", human_seconds(fetched_s), ", ",
-                    percent(std::max(0.0, fetched_s - stalled_s), fetched_s), " % of it behind computing; passes waited ", human_seconds(stalled_s), "\n");
-    }
-    return text;
-}
-}  // namespace
 
 std::string as_table(const RecordedTrace& trace, const Window& window) {
     auto text = cat("trace     ", trace.source, "\ndenoise   ", headline(trace, window),

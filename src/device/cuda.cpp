@@ -42,10 +42,10 @@ std::string why_none() {
 
 void open(int index) {
     if (device_count() == 0) refuse(cat("device.kind = \"cuda\": no GPU: ", why_none()));
-    // Both must be there before the first cuBLAS handle (design.md section 8).
+    // These must be there before the first cuBLAS handle and the first block (design.md section 8).
     ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/1);
     // Blocks that grow in place: without them tensors of some GB find no room between others, and a tenth of what is reserved lies idle.
-    ::setenv("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True", /*overwrite=*/0);
+    if (std::getenv("PYTORCH_ALLOC_CONF") == nullptr) ::setenv("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True", /*overwrite=*/0);
     // libtorch_cuda registers its kernels when it is loaded. Loading it only here keeps runs on CPUs from paying for it.
     if (::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr)
         fail(cat("libtorch's CUDA half cannot be loaded: ", ::dlerror(), ". Run launch/setup --cuda, which fetches NVIDIA's libraries for it."));

@@ -70,7 +70,7 @@ class RunFile {
     /// Adds the plan of another start (create() stores the first). One longer than its room of 256 KiB is cut behind a line, with a note.
     void set_plan(const std::string& plan);
 
-    /// Adds to the plan of this start what was not known when it was made.
+    /// Adds to the plan of this start what was not known when it was made. May be called while another thread saves latents, which lie elsewhere.
     void add_to_plan(const std::string& text);
 
     /// Latents [frames, channels, height, width] after `step` steps are complete (0: the initial noise). On return they are on the disk.

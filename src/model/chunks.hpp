@@ -39,6 +39,7 @@ void for_chunks(std::int64_t begin, std::int64_t end, std::int64_t step, bool en
 
 /// Chunk sizes by kind of device: the table that design.md section 8 speaks of.
 [[nodiscard]] Chunks chunks_for(c10::DeviceType kind);
+/// All of them so many times smaller, at least 1.
 [[nodiscard]] Chunks divided(Chunks chunks, std::int64_t divisor);
 
 }  // namespace weft::model

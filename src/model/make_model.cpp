@@ -77,8 +77,11 @@ void make_tiny_musepose(const fs::path& folder, std::uint64_t seed) {
     write_model(folder, tiny_musepose(), seed);
 }
 
-void make_published_model(const fs::path& folder, bool musepose, std::uint64_t seed) {
-    musepose ? write_model(folder, musepose::Config{}, seed) : write_model(folder, mimicmotion::Config{}, seed);
+void make_published_model(const fs::path& folder, FamilyName family, std::uint64_t seed) {
+    if (family == FamilyName::musepose)
+        write_model(folder, musepose::Config{}, seed);
+    else
+        write_model(folder, mimicmotion::Config{}, seed);
 }
 
 }  // namespace weft::model

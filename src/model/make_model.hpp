@@ -1,4 +1,6 @@
 #pragma once
+#include "base/settings.hpp"
+
 #include <cstdint>
 #include <filesystem>
 
@@ -12,6 +14,6 @@ void make_tiny_model(const std::filesystem::path& folder, std::uint64_t seed = 0
 void make_tiny_musepose(const std::filesystem::path& folder, std::uint64_t seed = 0);
 
 /// The published architecture of either family filled with noise: 4 to 5 GB, which are held at once, to measure with where the weights are not.
-void make_published_model(const std::filesystem::path& folder, bool musepose, std::uint64_t seed = 0);
+void make_published_model(const std::filesystem::path& folder, FamilyName family, std::uint64_t seed = 0);
 
 }  // namespace weft::model

@@ -26,18 +26,23 @@ at::Tensor PinnedWeights::load(const std::string& key, at::IntArrayRef shape) {
 
 at::Tensor PinnedWeights::pinned(const at::Tensor& tensor) {
     const auto bytes = static_cast<std::int64_t>(tensor.nbytes());
-    const auto first = (filled_ + border - 1) / border * border;
-    if (can_pin_ && (!slab_.defined() || first + bytes > slab_.numel())) try {
-            slab_ = at::empty({std::max(bytes, slab_bytes)}, at::TensorOptions{}.dtype(c10::kByte).pinned_memory(true));
-            filled_ = 0;
-            return pinned(tensor);
-        } catch (const c10::Error& error) {
-            can_pin_ = false;
-            log::warn(cat("the host pins no more memory for streamed weights, which makes them slower: ", first_line(error.what_without_backtrace())));
-        }
+    filled_ = (filled_ + border - 1) / border * border;
+    if (!slab_.defined() || filled_ + bytes > slab_.numel()) take_slab(std::max(bytes, slab_bytes));
     if (!can_pin_) return tensor;
-    filled_ = first + bytes;
-    return slab_.narrow(0, first, bytes).view(tensor.scalar_type()).view(tensor.sizes()).copy_(tensor);
+    const auto room = slab_.narrow(0, filled_, bytes);
+    filled_ += bytes;
+    return room.view(tensor.scalar_type()).view(tensor.sizes()).copy_(tensor);
+}
+
+void PinnedWeights::take_slab(std::int64_t bytes) {
+    if (!can_pin_) return;
+    try {
+        slab_ = at::empty({bytes}, at::TensorOptions{}.dtype(c10::kByte).pinned_memory(true));
+        filled_ = 0;
+    } catch (const c10::Error& error) {
+        can_pin_ = false;
+        log::warn(cat("the host pins no more memory for streamed weights, which makes them slower: ", first_line(error.what_without_backtrace())));
+    }
 }
 
 }  // namespace weft::model

@@ -24,6 +24,8 @@ class PinnedWeights final : public WeightSource {
     /// The same values in pinned memory; as they are, where there is no more.
     [[nodiscard]] at::Tensor pinned(const at::Tensor& tensor);
 
+    void take_slab(std::int64_t bytes);
+
     std::unique_ptr<WeightSource> host_;
     c10::Device device_;
     std::map<std::string, at::Tensor> kept_;

@@ -35,8 +35,9 @@ void wait_for(const std::shared_ptr<void>& event, c10::Device device) {
 }
 }  // namespace
 
-WeightStream::WeightStream(Units& units, std::vector<bool> wanted, std::vector<std::int64_t> bytes, std::int64_t window, c10::Device device, Bind bind)
-    : units_{units}, wanted_{std::move(wanted)}, bytes_{std::move(bytes)}, window_{window}, device_{device}, bind_{std::move(bind)} {
+WeightStream::WeightStream(Units& units, std::vector<bool> wanted, std::vector<std::int64_t> bytes, std::int64_t window, c10::Device device, Bind bind,
+                           const StreamTimes& before)
+    : units_{units}, wanted_{std::move(wanted)}, bytes_{std::move(bytes)}, window_{window}, device_{device}, bind_{std::move(bind)}, times_{before} {
     ensure(std::ranges::find(wanted_, true) != wanted_.end(), "a stream has units to fetch");
     next_ = running_ = behind(wanted_.size() - 1);
     thread_ = std::thread([this] { fetch_ahead(); });

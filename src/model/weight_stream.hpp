@@ -38,7 +38,9 @@ class WeightStream {
     using Bind = std::function<void(Unit& unit)>;
 
     /// `wanted`: units that run here; `bytes`: of the weights of each unit. At least the unit that runs and the one behind it must fit into `window`.
-    WeightStream(Units& units, std::vector<bool> wanted, std::vector<std::int64_t> bytes, std::int64_t window, c10::Device device, Bind bind);
+    /// `before`: what an earlier stream has cost.
+    WeightStream(Units& units, std::vector<bool> wanted, std::vector<std::int64_t> bytes, std::int64_t window, c10::Device device, Bind bind,
+                 const StreamTimes& before = {});
     ~WeightStream();
     WeightStream(const WeightStream&) = delete;
     WeightStream& operator=(const WeightStream&) = delete;

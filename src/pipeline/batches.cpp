@@ -29,11 +29,14 @@ std::int64_t Batches::fitting(std::int64_t wanted, std::int64_t held, std::int64
     const auto room = std::min(bytes_.limit - held, free);
     const auto beside = bytes_.more > 0 && room > bytes_.first ? (room - bytes_.first) / bytes_.more : 0;
     const auto fit = std::min(1 + beside, most_);
-    const bool grows = fit >= std::max(wanted, fitted_ + (fitted_ + 1) / 2) && step != step_;  // what only flutters is left as it is
-    if (fit < std::min(wanted, fitted_) || grows) {
-        if (fit < wanted || fitted_ != no_limit) tell(std::min(fit, wanted), step, cat(human_bytes(room), " are free"));
-        fitted_ = fit < wanted ? fit : no_limit;
-        step_ = step;
+    if (step != step_ && fitted_ != no_limit && (fit >= wanted || fit >= fitted_ + (fitted_ + 1) / 2)) {  // what only flutters is left as it is
+        fitted_ = fit >= wanted ? no_limit : fit;
+        tell(std::min(fit, wanted), step, cat(human_bytes(room), " are free"));
+    }
+    step_ = step;
+    if (fit < std::min(wanted, fitted_)) {
+        fitted_ = fit;
+        tell(fit, step, cat(human_bytes(room), " are free"));
     }
     return std::clamp<std::int64_t>(std::min(fit, fitted_), 1, wanted);
 }

@@ -43,7 +43,7 @@ class Batches {
     BatchBytes bytes_;
     std::int64_t most_ = no_limit;    ///< passes, since memory ran out
     std::int64_t fitted_ = no_limit;  ///< passes last, where more were there
-    std::int64_t step_ = -1;          ///< when that was found
+    std::int64_t step_ = -1;          ///< of the last time
     std::function<std::int64_t()> free_;
     std::function<void(const std::string&)> record_;
 };

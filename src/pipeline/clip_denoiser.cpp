@@ -202,18 +202,19 @@ void ClipDenoiser::compute(const plan::Task& task) {
                   [this](const auto& entry) { return entry.second.awaited == 0 && !ahead_.contains(entry.first); });  // of passes before, sent since
     if (row_steps_.empty()) row_steps_.assign(static_cast<std::size_t>(plan::count(kept_)), pass.step);
     if (ahead_.erase(pass) > 0) return;
+    std::int64_t passes = 1;
     if (batches_ && plan_.deal.route(pass.slice, pass.branch).legs.size() == 1)
-        compute_with_others(pass);
+        passes = compute_with_others(pass);
     else
         compute_leg(task);
     for (const auto& one : family_.take_stream_stretches())
         trace_.add(one.kind == model::StreamStretch::Kind::fetch ? Trace::Kind::fetch : Trace::Kind::stall, static_cast<std::int64_t>(one.unit), one.begin_s,
                    one.end_s);
     if (family_.device().is_cuda()) {  // once a task, so that the stall watch and the events know when it has really ended; the queue is short again soon
-        pulse_.working(cat("the pass of ", plan::describe(pass), ", on the GPU"), gpu_seconds_);
+        pulse_.working(cat("the pass of ", plan::describe(pass), ", on the GPU"), gpu_seconds_ * static_cast<double>(passes));
         const Stopwatch watch;
         cuda::synchronize();
-        gpu_seconds_ = watch.seconds();
+        gpu_seconds_ = watch.seconds() / static_cast<double>(passes);
     }
 }
 
@@ -223,7 +224,7 @@ void ClipDenoiser::compute_leg(const plan::Task& task) {
     const auto work = [&] {
         auto state = run_pieces(task, leg);
         if (task.pieces.end == plan_.shape.num_pieces())
-            keep_prediction(pass, family_.finish(state));
+            add_prediction(pass, prediction_of(pass, family_.finish(state)));
         else
             leave(task, leg, state);
     };
@@ -247,14 +248,15 @@ std::vector<plan::Pass> ClipDenoiser::ready_with(const plan::Pass& pass) const {
             const plan::Pass other{pass.step, slice, branch};
             const auto& route = plan_.deal.route(slice, branch);
             const bool runs_here = route.legs.size() == 1 && route.first_rank() == rank_;
-            if (other != pass && runs_here && !predictions_.contains(other) && std::ranges::all_of(frames, is_ready)) ready.push_back(other);
+            if (other != pass && runs_here && !ran_.contains(other) && std::ranges::all_of(frames, is_ready)) ready.push_back(other);
         }
     }
     return ready;
 }
 
 /// When memory runs out, first fewer passes run side by side, then what keeps the bits is done, then operations take fewer rows at once.
-void ClipDenoiser::compute_with_others(const plan::Pass& pass) {
+std::int64_t ClipDenoiser::compute_with_others(const plan::Pass& pass) {
+    std::erase_if(ran_, [done = std::ranges::min(row_steps_)](const auto& one) { return one.step < done; });
     auto together = ready_with(pass);
     while (true) {
         const auto fitting = batches_->fitting(static_cast<std::int64_t>(together.size()), meter::current(), pass.step);
@@ -268,47 +270,64 @@ void ClipDenoiser::compute_with_others(const plan::Pass& pass) {
                 batches_->ran_out(fitting, pass.step);
             else if (!std::exchange(relieved_, true))
                 log::warn(cat("out of memory in the pass of ", plan::describe(pass), ": ", first_line(error.what()), "; from now on weights are streamed"));
-            else if (family_.take_smaller_chunks())
+            else if (runs_whole_passes_only() && family_.take_smaller_chunks())
                 batches_->note("operations take half as many rows at once as before", pass.step);
             else
                 throw;
         }
         relieved_ ? family_.relieve() : release_caches();
     }
+    ran_.insert(together.begin(), together.end());
     ahead_.insert(together.begin() + 1, together.end());
+    return static_cast<std::int64_t>(together.size());
+}
+
+/// Other passes are cut at the borders of the chunks that they began with.
+bool ClipDenoiser::runs_whole_passes_only() const {
+    return std::ranges::all_of(plan_.deal.routes(), [this](const plan::Route& route) {
+        return route.legs.size() == 1 || std::ranges::find(route.legs, rank_, &plan::Leg::rank) == route.legs.end();
+    });
 }
 
 void ClipDenoiser::run_together(std::vector<plan::Pass> passes) {
     const auto what = cat("the pass of ", plan::describe(passes.front()), passes.size() > 1 ? cat(" and ", passes.size() - 1, " beside it") : "");
+    const auto count = static_cast<double>(passes.size());
     auto& seconds = piece_seconds_[static_cast<std::size_t>(passes.front().branch)];
     std::ranges::stable_sort(passes, {}, &plan::Pass::branch);
-    const OwnedBy owner(Owner::activations);
-    pulse_.working(what, begin_seconds_);
-    std::vector<model::PassState> states;
-    for (const auto& pass : passes) states.push_back(state_of({.pass = pass, .pieces = {0, plan_.shape.num_pieces()}, .rank = rank_}, 0));
-    auto state = model::side_by_side(std::move(states));
-    for (std::size_t piece = 0; piece < plan_.shape.pieces.size(); ++piece) {
-        const auto& one = plan_.shape.pieces[piece];
-        if (one.slots.begin > 0) continue;  // the unit has run, on all frames
-        const auto unit = static_cast<std::size_t>(one.unit);
-        pulse_.working(cat(what, ", unit ", family_.units().at(unit)->name()), seconds[piece]);
-        const auto begin_s = Trace::now();
-        family_.run(unit, state, model::all_slots(state));
-        const auto end_s = Trace::now();
-        seconds[piece] = end_s - begin_s;
-        trace_.add(Trace::Kind::unit, static_cast<std::int64_t>(piece), begin_s, end_s);
-        stop::here_if_requested();
+    std::vector<Prediction> predictions;
+    {
+        const OwnedBy owner(Owner::activations);
+        pulse_.working(what, begin_seconds_ * count);
+        const Stopwatch watch;
+        std::vector<model::PassState> states;
+        for (const auto& pass : passes) states.push_back(state_of({.pass = pass, .pieces = {0, plan_.shape.num_pieces()}, .rank = rank_}, 0));
+        auto state = model::side_by_side(std::move(states));
+        begin_seconds_ = watch.seconds() / count;
+        for (std::size_t piece = 0; piece < plan_.shape.pieces.size(); ++piece) {
+            const auto& one = plan_.shape.pieces[piece];
+            if (one.slots.begin > 0) continue;  // the unit has run, on all frames
+            const auto unit = static_cast<std::size_t>(one.unit);
+            pulse_.working(cat(what, ", unit ", family_.units().at(unit)->name()), seconds[piece] * count);
+            const auto begin_s = Trace::now();
+            family_.run(unit, state, model::all_slots(state));
+            const auto end_s = Trace::now();
+            seconds[piece] = (end_s - begin_s) / count;
+            trace_.add(Trace::Kind::unit, static_cast<std::int64_t>(piece), begin_s, end_s);
+            stop::here_if_requested();
+        }
+        const auto rows = family_.finish(state);
+        state = {};
+        const OwnedBy keeper(Owner::latents);
+        const auto slots = rows.size(0) / static_cast<std::int64_t>(passes.size());
+        for (std::size_t i = 0; i < passes.size(); ++i) {
+            const auto own = rows.narrow(0, static_cast<std::int64_t>(i) * slots, slots);
+            predictions.push_back(prediction_of(passes[i], passes.size() > 1 ? own.clone() : own));
+        }
     }
-    const auto rows = family_.finish(state);
-    state = {};
-    const auto slots = rows.size(0) / static_cast<std::int64_t>(passes.size());
-    for (std::size_t i = 0; i < passes.size(); ++i) {
-        const auto own = rows.narrow(0, static_cast<std::int64_t>(i) * slots, slots);
-        keep_prediction(passes[i], passes.size() > 1 ? own.clone() : own);
-    }
+    for (std::size_t i = 0; i < passes.size(); ++i) add_prediction(passes[i], std::move(predictions[i]));  // all of them, or memory ran out before the first
 }
 
-void ClipDenoiser::keep_prediction(const plan::Pass& pass, at::Tensor rows) {
+ClipDenoiser::Prediction ClipDenoiser::prediction_of(const plan::Pass& pass, at::Tensor rows) const {
     auto frames = plan_.slices.at(static_cast<std::size_t>(pass.slice)).frames;
     rows = rows.to(latents_.device());
     if (!std::ranges::is_sorted(frames)) {  // a private anchor, whose slot comes first and its number last; a slice around the end of a ring
@@ -317,7 +336,9 @@ void ClipDenoiser::keep_prediction(const plan::Pass& pass, at::Tensor rows) {
         std::ranges::sort(order, [&frames](auto a, auto b) { return frames[static_cast<std::size_t>(a)] < frames[static_cast<std::size_t>(b)]; });
         rows = rows.index_select(0, at::tensor(order, at::TensorOptions{}.dtype(c10::kLong)).to(rows.device()));
     }
-    add_prediction(pass, plan::ranges_of(std::move(frames)), std::move(rows));
+    auto ranges = plan::ranges_of(std::move(frames));
+    const auto awaited = owned_among(ranges);
+    return {std::move(ranges), std::move(rows), awaited};
 }
 
 void ClipDenoiser::leave(const plan::Task& task, std::size_t leg, model::PassState& state) {
@@ -354,9 +375,8 @@ void ClipDenoiser::await_departure(const Outgoing& outgoing, const std::string& 
     }
 }
 
-void ClipDenoiser::add_prediction(const plan::Pass& pass, FrameRanges frames, at::Tensor rows) {
-    const auto awaited = owned_among(frames);
-    const auto [place, is_new] = predictions_.insert({pass, {std::move(frames), std::move(rows), awaited}});
+void ClipDenoiser::add_prediction(const plan::Pass& pass, Prediction prediction) {
+    const auto [place, is_new] = predictions_.emplace(pass, std::move(prediction));
     ensure(is_new, "a pass gives each rank its prediction once");
 }
 
@@ -432,7 +452,7 @@ void ClipDenoiser::forget_advanced(const plan::Advance& advance) {
         if (entry->first.step == advance.step)
             for (const auto& range : advance.frames)
                 for (const auto& run : runs_of(prediction.frames, range)) prediction.awaited -= run.count;
-        entry = prediction.awaited == 0 ? predictions_.erase(entry) : std::next(entry);
+        entry = prediction.awaited == 0 && !ahead_.contains(entry->first) ? predictions_.erase(entry) : std::next(entry);
     }
 }
 
@@ -485,7 +505,7 @@ void ClipDenoiser::take(const plan::Message& message, const comm::Buffer& buffer
     }
     auto rows = tensor_in(buffer, latents_.device());
     if (message.cargo == plan::Cargo::prediction) {
-        add_prediction(message.pass, message.frames, std::move(rows));
+        add_prediction(message.pass, {message.frames, std::move(rows), owned_among(message.frames)});
         return;
     }
     std::int64_t row = 0;

@@ -73,7 +73,9 @@ class ClipDenoiser final : public Denoiser {
     void compute_leg(const plan::Task& task);
     /// Passes of the same step that this rank runs whole and has not run yet, and that could run now: the given one first.
     [[nodiscard]] std::vector<plan::Pass> ready_with(const plan::Pass& pass) const;
-    void compute_with_others(const plan::Pass& pass);
+    /// How many passes ran.
+    std::int64_t compute_with_others(const plan::Pass& pass);
+    [[nodiscard]] bool runs_whole_passes_only() const;
     void run_together(std::vector<plan::Pass> passes);
     [[nodiscard]] model::FrameSize frame_size(const plan::Room& room) const;
     [[nodiscard]] Way& way_of(const plan::Pass& pass) { return ways_.at(plan_.deal.route_index(pass.slice, pass.branch)); }
@@ -82,8 +84,8 @@ class ClipDenoiser final : public Denoiser {
     void await_departure(const Outgoing& outgoing, const std::string& what) const;
     /// Gives away what a task leaves for later legs.
     void leave(const plan::Task& task, std::size_t leg, model::PassState& state);
-    /// Keeps the prediction of a pass, [slots, channels, h, w] in slot order.
-    void keep_prediction(const plan::Pass& pass, at::Tensor rows);
+    /// Of a pass that has run here; `rows` [slots, channels, h, w] in slot order.
+    [[nodiscard]] Prediction prediction_of(const plan::Pass& pass, at::Tensor rows) const;
     [[nodiscard]] bool by_device(const plan::Message& message) const { return travel_ == Travel::device && plan::for_device(message); }
     [[nodiscard]] comm::Buffer sent(const plan::Message& message, const at::Tensor& tensor) const;
     [[nodiscard]] std::int64_t owned_among(const plan::FrameRanges& frames) const;
@@ -93,7 +95,7 @@ class ClipDenoiser final : public Denoiser {
     /// Weighted mean of the slices' predictions for `frames`, [frames, channels, h, w] fp32, summed in slice order.
     [[nodiscard]] at::Tensor blend(std::int64_t step, plan::Branch branch, plan::FrameRange frames) const;
     [[nodiscard]] plan::FrameRanges some_at_a_time(const plan::FrameRanges& frames) const;
-    void add_prediction(const plan::Pass& pass, plan::FrameRanges frames, at::Tensor rows);
+    void add_prediction(const plan::Pass& pass, Prediction prediction);
     [[nodiscard]] Error not_finite(const plan::Advance& advance) const;
     void note_steps(std::int64_t row, std::int64_t count, std::int64_t steps);
     void forget_advanced(const plan::Advance& advance);
@@ -109,7 +111,8 @@ class ClipDenoiser final : public Denoiser {
     at::Tensor guidance_;  ///< [latent frames, 1, 1, 1]
     std::map<plan::Pass, Prediction> predictions_;
     std::optional<Batches> batches_;
-    std::set<plan::Pass> ahead_;                                          ///< that ran beside one before, and whose turn has not come
+    std::set<plan::Pass> ran_;                                            ///< side by side, of steps that are not complete here
+    std::set<plan::Pass> ahead_;                                          ///< of these, whose turn has not come
     std::vector<std::int64_t> row_steps_;                                 ///< of the kept latents: so many steps are complete
     bool relieved_ = false;                                               ///< the family was, when memory ran out
     std::vector<Way> ways_;                                               ///< by route

@@ -36,7 +36,7 @@ class Planner {
         return made;
     }
 
-    /// All weights' bytes of the units, and the least window for all of them.
+    /// The least window for all units.
     [[nodiscard]] std::int64_t least_window() {
         const auto& shape = shape_of(false, 1).pass;
         return plan::least_window(shape, std::vector<bool>(shape.units.size(), true));
@@ -92,6 +92,8 @@ std::vector<plan::MemoryChoice> choices(const MemorySettings& settings, std::int
 
 Fit fit(const FitRequest& request) {
     Planner planner(request);
+    // Where passes may run side by side, features that are not there yet would be taken for room.
+    const bool bounds_features = request.kind == c10::kCPU || request.settings.memory.numerics == NumericsRule::free;
     const bool may_choose_layout = request.settings.layout.kind == LayoutKind::automatic && request.num_ranks > 1;
     std::optional<Fit> least, in_stages;
     for (const auto& choice : choices(request.settings.memory, planner.least_window())) {
@@ -100,7 +102,7 @@ Fit fit(const FitRequest& request) {
         auto made = planner.plan(choice, settings);
         const bool whole = std::ranges::all_of(made.plan.deal.routes(), [](const plan::Route& route) { return route.legs.size() == 1; });
         if (choice.remake_first_skip && !whole) continue;
-        if (choice.keep_pose_features && request.kind == c10::kCPU && most_features(made.plan) > kept_features) continue;
+        if (choice.keep_pose_features && bounds_features && most_features(made.plan) > kept_features) continue;
         // Stages divide weights and raise the activations of the outer ranks: they come last where they are taken for memory alone.
         const bool for_memory = may_choose_layout && made.plan.layout.kind == LayoutKind::stages && made.plan.layout.passed_over > 0;
         if (made.fits && !for_memory) return made;
@@ -125,7 +127,7 @@ namespace {
 
 using Set = std::function<void(FitRequest&, std::int64_t)>;
 
-/// Whether a job fits with all that keeps the bits, and how much it then needs.
+/// Whether a job fits with all that its settings let the planner do, and how much it then needs.
 struct Possible {
     bool fits = false;
     std::int64_t needed = 0;
@@ -136,7 +138,7 @@ Possible possible(const FitRequest& request) {
     auto settings = request.settings;
     const bool whole = settings.layout.kind == LayoutKind::automatic || settings.layout.kind == LayoutKind::whole;
     if (whole) settings.layout.kind = LayoutKind::whole;
-    const auto divisor = settings.memory.numerics == NumericsRule::free ? most_chunk_divisor : 1;
+    const auto divisor = whole && settings.memory.numerics == NumericsRule::free ? most_chunk_divisor : 1;
     const auto made = planner.plan({.remake_first_skip = whole, .stream_window = window, .chunk_divisor = divisor}, settings);
     return {made.fits, made.fullest.bytes};
 }

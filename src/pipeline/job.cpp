@@ -59,6 +59,7 @@ struct Job::State {
     plan::Plan plan;
     std::unique_ptr<model::Family> family;
     std::atomic<std::int64_t> steps_done = 0;
+    std::vector<std::string> changes;  ///< that numerics = "free" has made here
     io::VideoOptions film;
     /// Where this start begins; the same on all ranks.
     struct Start {
@@ -69,8 +70,7 @@ struct Job::State {
 
     // the writer's
     std::optional<io::RunFile> run_file;
-    HostLatents saved;                 ///< of `start`, until they are dealt out
-    std::vector<std::string> changes;  ///< that numerics = "free" has made here
+    HostLatents saved;  ///< of `start`, until they are dealt out
 
     mutable std::mutex phase_mutex;
     std::string phase = "prepare";  // under phase_mutex
@@ -100,6 +100,7 @@ struct Job::State {
     [[nodiscard]] Error ran_out(const std::string& why) const;
     [[nodiscard]] Batches batches();
     void record_changes();
+    void write_down(const std::string& text);
     void place();
     void open_run_file(const Numerics& numerics);
     void share_costs();
@@ -460,17 +461,26 @@ at::Tensor Job::State::kept_latents() {
     return from_host(room, place);
 }
 
-/// Who may run passes side by side here, and where that is written down.
+/// A note is no reason to end a job.
+void Job::State::write_down(const std::string& text) {
+    try {
+        run_file->add_to_plan(text);
+    } catch (const Error& error) {
+        log::warn(cat("the run file's plan does not tell of a change: ", error.what()));
+    }
+}
+
+/// How many passes may run side by side here, and where changes of that are written down.
 Batches Job::State::batches() {
     const auto record = [this](const std::string& what) {
         log::info(cat("free      ", what));
         changes.push_back(what);
-        if (writes()) run_file->add_to_plan(cat("[[free]]\nrank = ", rank(), "\nwhat = ", in_quotes(what), "\n"));
+        if (writes()) write_down(cat("[[free]]\nrank = ", rank(), "\nwhat = ", in_quotes(what), "\n"));
     };
     return {batch_bytes(plan, rank(), budget.bytes), [this] { return free_bytes_now(device.torch); }, record};
 }
 
-/// Of the other ranks, into the run file: what numerics = "free" has changed, and from which step on.
+/// Of the other ranks, into the run file, when all steps are done: what numerics = "free" has changed, and from which step on.
 void Job::State::record_changes() {
     if (settings.memory.numerics != NumericsRule::free || transport.who().size == 1) return;
     const auto all = transport.gather(writes() ? "" : join(changes, "\n"));
@@ -478,7 +488,7 @@ void Job::State::record_changes() {
     for (std::size_t other = 0; other < all.size(); ++other)
         for (const auto& what : split(all[other], '\n'))
             if (!what.empty()) text += cat("[[free]]\nrank = ", other, "\nwhat = ", in_quotes(what), "\n");
-    if (!text.empty()) run_file->add_to_plan(text);
+    if (!text.empty()) write_down(text);
 }
 
 /// At the writer: the latents after the last step.

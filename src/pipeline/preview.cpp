@@ -39,16 +39,14 @@ std::string memory_text(const plan::Plan& plan, std::optional<std::int64_t> budg
         text += cat("table     GPUs take ", human_bytes(table.base_bytes), " for context and libraries beside tensors, and ", human_bytes(table.slack_bytes),
                     " and ", fixed(100 * table.slack, 0), " % of them for their allocator; measured on an H100\n");
     if (budget && plan.shape.more_bytes > 0) {
-        const auto room = plan::tensors_within(*budget, plan) - plan::rank_memory(plan, plan::fullest(plan).rank).denoise.tensors;
-        text += cat("free      up to ", 1 + std::max<std::int64_t>(0, room / plan.shape.more_bytes), " passes of a step side by side, ",
-                    human_bytes(plan.shape.more_bytes), " each beside the first\n");
+        std::int64_t most = 0;
+        for (int rank = 0; rank < plan.num_ranks(); ++rank) most = std::max(most, plan::rank_memory(plan, rank).denoise.tensors);
+        const auto beside = std::max<std::int64_t>(0, (plan::tensors_within(*budget, plan) - most) / plan.shape.more_bytes);
+        text += cat("free      of the ", plan.passes_a_step(), " passes of a step, each rank may run ", std::min(1 + beside, plan.passes_a_step()),
+                    " side by side; each beside the first takes ", human_bytes(plan.shape.more_bytes), "\n");
     }
     return text;
 }
-
-}  // namespace
-
-namespace {
 
 /// The job of a request, and what is told of it.
 struct Previewed {

@@ -3,13 +3,15 @@
 #include "comm/transport.hpp"
 #include "plan/plan.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 namespace weft::pipeline {
 
-/// What one rank did, and when: each operation of its program that takes time, the units of its tasks, its transfers. Written by the compute thread alone.
+/// What one rank did, and when: each operation of its program that takes time, the units of its tasks, its transfers, weights that were streamed. Written by
+/// the compute thread alone.
 class Trace {
   public:
     enum class Kind : int { task, unit, advance, wait, send, receive, fetch, stall };
@@ -17,8 +19,8 @@ class Trace {
     struct Entry {
         Kind kind = Kind::task;
         std::int64_t operation = 0;  ///< place in the rank's program
-        std::int64_t item =
-            -1;  ///< of a unit its piece; of a wait or transfer the message's number; of a fetch of weights, or of a pass that stalls for them, the unit
+        /// Of a unit its piece; of a wait or transfer the message's number; of a fetch of weights, or of a stall for them, the unit.
+        std::int64_t item = -1;
         double begin_s = 0;  ///< on this rank's clock
         double end_s = 0;
     };
@@ -30,7 +32,7 @@ class Trace {
     /// All ranks call it together: entries count from here.
     void begin(comm::Transport& transport);
     void add(Kind kind, std::int64_t item, double begin_s, double end_s) {
-        if (on_) entries_.push_back({kind, operation_, item, begin_s - begin_s_, end_s - begin_s_});
+        if (on_ && end_s >= begin_s_) entries_.push_back({kind, operation_, item, std::max(0.0, begin_s - begin_s_), end_s - begin_s_});
     }
     /// The operation that what follows belongs to.
     void at(std::int64_t operation) { operation_ = operation; }

@@ -131,7 +131,7 @@ DeviceTable device_table(bool on_gpu) {
                 .slack_bytes = 120'000'000,
                 .stream_bytes_s = 25e9};
     // Anonymous memory of the process less that at the start less the meter's peak, on two cores of an AMD EPYC: 112 and 121 MB beside 138 and 81 MB of tensors
-    // (tiny model, 256x256, 48 frames), 294 beside 5833 and 583 beside 633 (full size, 2 frames of 256x256, resident and streamed): src/plan/README.md.
+    // (tiny model, 256x256, 48 frames), 294 beside 5833 and 583 beside 633 (full size, 2 frames of 256x256, resident and streamed): src/plan/memory.md.
     return {.base_bytes = 70'000'000, .slack = 0.75, .most_slack_bytes = 550'000'000, .stream_bytes_s = 1e9};
 }
 

@@ -35,7 +35,7 @@ struct DeviceTable {
 /// Bytes of tensors that a rank may hold so that with the device's table it stays within a budget.
 [[nodiscard]] std::int64_t tensors_within(std::int64_t budget, const Plan& plan);
 
-/// What the device's allocator may take within a budget: all but `base_bytes`.
+/// What the device's allocator may take within a budget: all but what the process takes beside it.
 [[nodiscard]] std::int64_t allocator_limit(std::int64_t budget, const Plan& plan);
 
 /// Bytes on a rank's device in a phase, at most.

@@ -48,7 +48,7 @@ struct Piece {
 struct UnitShape {
     std::string name;
     std::int64_t weight_bytes = 0;  ///< of what it takes from the files; streamed, it is there while the unit runs
-    std::int64_t bind_bytes = 0;    ///< more than its weights, at most, while they are taken
+    std::int64_t bind_bytes = 0;    ///< more than its weights, at most, while they are taken and meet the context
     std::int64_t kept_bytes = 0;    ///< of what it makes once a clip and keeps
     /// What it does to the state: its result takes the place of the hidden state in front of it; a transformer begins, or ends; it takes the last skip, or
     /// leaves one.

@@ -175,7 +175,7 @@ int run(const std::vector<std::string>& words) {
     if (words.empty()) usage();
     if (words[0] == "make" && words.size() == 3) {
         meter::install();
-        model::make_published_model(words[1], words[2] == "musepose");
+        model::make_published_model(words[1], words[2] == "musepose" ? FamilyName::musepose : FamilyName::mimicmotion);
         return 0;
     }
     Arguments arguments;

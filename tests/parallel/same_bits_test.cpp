@@ -140,4 +140,16 @@ TEST(SameBits, ThePrivateAnchorIsAnotherFunction) {  // or the private hashes ab
     EXPECT_NE(blended.hashes(), chain.hashes());
 }
 
+/// Bits may differ there; passes must run once, on whichever rank, beside whichever others.
+TEST(FreeNumerics, MakeAFilmOnAnyRanksAndLayout) {
+    const RankedJob job({.poses = 27, .steps = 2});
+    for (const int ranks : {2, 3})
+        for (const char* const kind : {"whole", "cut", "stages"}) {
+            SCOPED_TRACE(cat(ranks, " ranks, ", kind));
+            EXPECT_EQ(job.on(ranks, {"memory.numerics=free", cat("layout.kind=", kind)}).code, 0);
+            EXPECT_EQ(job.hashes().size(), 4U);  // two steps, latents and film
+            job.clean();
+        }
+}
+
 }  // namespace weft::test

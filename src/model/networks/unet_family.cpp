@@ -56,7 +56,7 @@ void UNetFamily::load_denoiser(const std::vector<bool>& wanted, const plan::Memo
     wanted_ = wanted;
     if (std::find(wanted.begin(), wanted.end(), true) == wanted.end()) return;
     const auto known = context();
-    open_weights();
+    weights_ = folder_.source(Part::denoiser, device_, form_.dtype);
     const Weights root{*weights_};
     embedding_ = folder_.networks().embedding;
     embedding_->bind(root);
@@ -70,16 +70,12 @@ void UNetFamily::load_denoiser(const std::vector<bool>& wanted, const plan::Memo
     if (choice_.stream_window > 0) stream_weights(choice_.stream_window);
 }
 
-void UNetFamily::open_weights() {
-    const bool pins = choice_.stream_window > 0 && device_.is_cuda();
-    weights_ = folder_.source(Part::denoiser, pins ? c10::Device(c10::kCPU) : device_, form_.dtype);
-    if (pins) weights_ = std::make_unique<PinnedWeights>(std::move(weights_), device_);
-}
-
 void UNetFamily::stream_weights(std::int64_t window) {
     std::vector<std::int64_t> bytes;
     for (const auto& unit : layout_.shape.units) bytes.push_back(unit.weight_bytes);
-    stream_.emplace(units_, wanted_, std::move(bytes), window, device_, [this](Unit& unit) { bind(unit); });
+    if (device_.is_cuda()) weights_ = std::make_unique<PinnedWeights>(folder_.source(Part::denoiser, c10::kCPU, form_.dtype), device_);
+    stream_.emplace(
+        units_, wanted_, std::move(bytes), window, device_, [this](Unit& unit) { bind(unit); }, streamed_before_);
 }
 
 void UNetFamily::relieve() {
@@ -87,12 +83,10 @@ void UNetFamily::relieve() {
     choice_.keep_pose_features = false;
     choice_.remake_in_decoder = true;
     if (weights_ != nullptr && std::ranges::find(wanted_, true) != wanted_.end()) {
-        stream_.reset();
+        end_stream();
         for (std::size_t unit = 0; unit < units_.size(); ++unit)
             if (wanted_[unit]) units_[unit]->release();
-        const bool streamed = choice_.stream_window > 0;
         choice_.stream_window = plan::least_window(layout_.shape, wanted_);
-        if (!streamed) open_weights();
         stream_weights(choice_.stream_window);
     }
     release_caches();
@@ -105,8 +99,15 @@ bool UNetFamily::take_smaller_chunks() {
     return true;
 }
 
+void UNetFamily::end_stream() {
+    if (!stream_) return;
+    streamed_before_ = stream_->times();
+    stream_.reset();
+}
+
 void UNetFamily::drop_denoiser() {
     stream_.reset();
+    streamed_before_ = {};
     units_ = folder_.networks().denoiser();
     weights_.reset();
     embedding_.reset();
@@ -172,13 +173,16 @@ void UNetFamily::load_decoder(const plan::MemoryChoice& choice) {
 }
 
 void UNetFamily::bind_decoder(c10::ScalarType dtype) {
+    if (decoder_ && decoder_type_ == dtype) return;
     const auto& networks = folder_.networks();
     decoder_.reset();
     decoder_ = bound(VaeDecoder(networks.vae, networks.decoder), folder_, Part::vae, device_, dtype);
+    decoder_type_ = dtype;
 }
 
 at::Tensor UNetFamily::decode(const at::Tensor& latents) {
     const OwnedBy owner(Owner::activations);
+    bind_decoder(form_.decode_dtype);  // whether a chunk overflows depends on nothing but the chunk
     const auto scaled = (latents * (1.0 / folder_.networks().vae.scaling_factor)).permute({0, 2, 3, 1}).contiguous();
     const auto decoded = [&](c10::ScalarType dtype) {
         return (*decoder_)(scaled.to(device_, dtype), form_.chunks, choice_.remake_in_decoder ? FirstResult::made_again : FirstResult::kept).to(c10::kFloat);
@@ -190,7 +194,6 @@ at::Tensor UNetFamily::decode(const at::Tensor& latents) {
         frames.reset();
         bind_decoder(c10::kBFloat16);
         frames = decoded(c10::kBFloat16);
-        bind_decoder(c10::kHalf);  // whether a chunk overflows depends on nothing but the chunk
     }
     if (!is_finite(frames)) fail("decoding: frames with numbers that are not finite");
     return (frames / 2.0 + 0.5).clamp_(0.0, 1.0);

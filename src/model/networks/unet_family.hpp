@@ -79,9 +79,8 @@ class UNetFamily : public Family {
   private:
     [[nodiscard]] Context context() const;
     void bind(Unit& unit) const;
-    /// Those of the units: for each load anew, or, where they are streamed to a GPU, for again and again.
-    void open_weights();
     void stream_weights(std::int64_t window);
+    void end_stream();
     void bind_decoder(c10::ScalarType dtype);
     /// Features of the frames in some slots of a slice, whose frames `frames` names in slot order: [slots, h, w, channels].
     [[nodiscard]] at::Tensor pose_features(std::int64_t slice, const std::vector<std::int64_t>& frames, plan::FrameRange slots);
@@ -94,11 +93,13 @@ class UNetFamily : public Family {
     std::vector<bool> wanted_;               ///< of the units
     std::unique_ptr<WeightSource> weights_;  ///< of the units, while any is loaded
     std::optional<WeightStream> stream_;
+    StreamTimes streamed_before_;  ///< by streams before this one
     at::Tensor image_embedding_;
     std::optional<UNetEmbedding> embedding_;                                     ///< while any unit is loaded
     std::optional<PoseNetwork> pose_network_;                                    ///< while the first one is
     std::map<std::pair<std::int64_t, std::int64_t>, at::Tensor> pose_features_;  ///< that are kept, by slice and first slot
     std::optional<VaeDecoder> decoder_;
+    c10::ScalarType decoder_type_ = c10::kFloat;  ///< that it is bound in
 };
 
 }  // namespace weft::model
