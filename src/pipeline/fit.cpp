@@ -227,6 +227,14 @@ std::vector<std::string> nearest_that_fit(const FitRequest& request) {
             tell(1, "memory.weights = \"auto\"");
         }
     }
+    if (settings.memory.numerics == NumericsRule::fixed) {
+        auto tried = request;
+        tried.settings.memory.numerics = NumericsRule::free;
+        if (const auto made = possible(tried); made.fits) {
+            needed = made.needed;
+            tell(1, "memory.numerics = \"free\"");
+        }
+    }
     if (const auto dtype = settings.model.dtype; dtype == Dtype::fp32 || (dtype == Dtype::automatic && request.kind == c10::kCPU)) {
         auto tried = request;
         tried.settings.model.dtype = tried.settings.decode.dtype = request.kind == c10::kCPU ? Dtype::bf16 : Dtype::fp16;
@@ -263,7 +271,8 @@ Error does_not_fit(const FitRequest& request, const Fit& least, const std::strin
     const auto who = request.num_ranks > 1 ? cat("rank ", least.fullest.rank) : "the job";
     return Error(ExitCode::does_not_fit,
                  cat(budget_name, ": ", who, " needs at least ", human_bytes(least.fullest.bytes), " to ", least.fullest.phase, " (", choice_text(least.plan),
-                     "); raise the budget", near.empty() ? "" : cat(", or take what fits, each alone, and makes another video: ", join(near, "; ")), "."));
+                     "); raise the budget",
+                     near.empty() ? "" : cat(", or take what fits, each alone; all but settings of memory make another video: ", join(near, "; ")), "."));
 }
 
 }  // namespace weft::pipeline

@@ -75,10 +75,6 @@ TEST(Settings, OverridesWinAndTakeBareTexts) {
     EXPECT_EQ(settings.sampling.guidance[1], 2.0);
 }
 
-TEST(Settings, WhatALaterBuildBringsIsRefused) {
-    EXPECT_THAT(mistakes_of("[memory]\nnumerics = \"free\"\n"), ElementsAre(HasSubstr("not offered by this build")));
-}
-
 TEST(Settings, DefaultsAreThoseOfTheFamily) {
     Mistakes mistakes;
     const auto from_file = parse_settings("[model]\nfamily = \"musepose\"\n[sampling]\nsteps = 30\n", "test.toml", {}, mistakes);

@@ -291,7 +291,11 @@ void run_vae(const ModelFolder& folder, const Tensors& given, Tensors& out) {
     };
     VaeEncoder encoder(config);
     encoder.bind(net.root);
-    const auto moments = nchw(encoder.moments(nhwc(given.at("in.image")), Chunks{}, probe));
+    const auto images = nhwc(given.at("in.image"));
+    std::vector<at::Tensor> each;  // the encoder takes one picture
+    for (std::int64_t image = 0; image < images.size(0); ++image)
+        each.push_back(encoder.moments(images.narrow(0, image, 1).contiguous(), Chunks{}, image == 0 ? VaeProbe(probe) : VaeProbe{}));
+    const auto moments = nchw(at::cat(each));
     out["vae.moments"] = moments;
     out["vae.mean"] = moments.narrow(1, 0, config.latent_channels);
     out["vae.latent"] = out["vae.mean"] * config.scaling_factor;
