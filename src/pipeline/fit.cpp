@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <utility>
 
 namespace weft::pipeline {
@@ -36,9 +37,9 @@ class Planner {
         return made;
     }
 
-    /// The least window for all units.
-    [[nodiscard]] std::int64_t least_window() {
-        const auto& shape = shape_of(false, 1).pass;
+    /// The least window for all units; what is rehearsed for it serves a plan of that choice too.
+    [[nodiscard]] std::int64_t least_window(const plan::MemoryChoice& choice) {
+        const auto& shape = shape_of(choice.remake_first_skip, choice.chunk_divisor).pass;
         return plan::least_window(shape, std::vector<bool>(shape.units.size(), true));
     }
 
@@ -96,7 +97,7 @@ Fit fit(const FitRequest& request) {
     const bool bounds_features = request.kind == c10::kCPU || request.settings.memory.numerics == NumericsRule::free;
     const bool may_choose_layout = request.settings.layout.kind == LayoutKind::automatic && request.num_ranks > 1;
     std::optional<Fit> least, in_stages;
-    for (const auto& choice : choices(request.settings.memory, planner.least_window())) {
+    for (const auto& choice : choices(request.settings.memory, planner.least_window({}))) {
         auto settings = request.settings;
         if (choice.remake_first_skip && may_choose_layout) settings.layout.kind = LayoutKind::whole;  // what is made again is never sent
         auto made = planner.plan(choice, settings);
@@ -134,13 +135,23 @@ struct Possible {
 };
 Possible possible(const FitRequest& request) {
     Planner planner(request);
-    const auto window = request.settings.memory.weights == WeightPlace::resident ? 0 : planner.least_window();
     auto settings = request.settings;
     const bool whole = settings.layout.kind == LayoutKind::automatic || settings.layout.kind == LayoutKind::whole;
     if (whole) settings.layout.kind = LayoutKind::whole;
-    const auto divisor = whole && settings.memory.numerics == NumericsRule::free ? most_chunk_divisor : 1;
-    const auto made = planner.plan({.remake_first_skip = whole, .stream_window = window, .chunk_divisor = divisor}, settings);
+    plan::MemoryChoice least{.remake_first_skip = whole};
+    if (whole && settings.memory.numerics == NumericsRule::free) least.chunk_divisor = most_chunk_divisor;
+    if (settings.memory.weights != WeightPlace::resident) least.stream_window = planner.least_window(least);
+    const auto made = planner.plan(least, settings);
     return {made.fits, made.fullest.bytes};
+}
+
+/// Where two points say that the budget is met, when what is needed grows evenly; nothing where they do not say.
+std::optional<std::int64_t> met_at(const std::vector<std::pair<std::int64_t, std::int64_t>>& points, std::int64_t budget) {
+    if (points.size() < 2) return std::nullopt;
+    const auto [x, y] = points[points.size() - 2];
+    const auto [to_x, to_y] = points.back();
+    if (to_x == x || (to_y - y) / (to_x - x) <= 0) return std::nullopt;
+    return to_x + (budget - to_y) / ((to_y - y) / (to_x - x));
 }
 
 /// The largest value from `least` to `most` in steps with which the job fits, and how much it then needs; 0: none. What is larger needs more.
@@ -148,17 +159,21 @@ struct Largest {
     std::int64_t value = 0, needed = 0;
 };
 Largest largest(const FitRequest& request, std::int64_t least, std::int64_t most, std::int64_t step, const Set& set) {
+    constexpr std::size_t guesses = 5;  // then halves, whatever grows as it grows
     Largest found;
+    std::vector<std::pair<std::int64_t, std::int64_t>> points;  // steps, bytes
     for (auto low = (least + step - 1) / step, high = most / step; low <= high;) {
-        const auto middle = (low + high) / 2;
+        auto next = (low + high) / 2;
+        if (const auto met = met_at(points, request.budget.value_or(0)); met && points.size() <= guesses) next = std::clamp(*met, low, high);
         auto tried = request;
-        set(tried, middle * step);
+        set(tried, next * step);
         const auto [fits, needed] = possible(tried);
+        points.emplace_back(next, needed);
         if (fits) {
-            found = {middle * step, needed};
-            low = middle + 1;
+            found = {next * step, needed};
+            low = next + 1;
         } else {
-            high = middle - 1;
+            high = next - 1;
         }
     }
     return found;
