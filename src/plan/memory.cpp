@@ -85,15 +85,14 @@ std::vector<std::int64_t> streamed_bytes(const PassShape& shape, const std::vect
         while (!units[unit]);
         return unit;
     };
-    std::int64_t binding = 0;
-    for (std::size_t unit = 0; unit < units.size(); ++unit)
-        if (units[unit]) binding = std::max(binding, shape.units[unit].bind_bytes);
     for (std::size_t unit = 0; unit < units.size(); ++unit) {
         if (!units[unit]) continue;
-        bytes[unit] = shape.units[unit].weight_bytes;
-        for (auto next = behind(unit); next != unit && bytes[unit] + shape.units[next].weight_bytes <= window; next = behind(next))
-            bytes[unit] += shape.units[next].weight_bytes;
-        bytes[unit] += binding;
+        auto held = shape.units[unit].weight_bytes;
+        bytes[unit] = held;
+        for (auto next = behind(unit); next != unit && held + shape.units[next].weight_bytes <= window; next = behind(next)) {
+            held += shape.units[next].weight_bytes;
+            bytes[unit] = std::max(bytes[unit], held + shape.units[next].bind_bytes);  // while it is taken
+        }
     }
     return bytes;
 }
