@@ -3,6 +3,11 @@
 
 namespace weft {
 
+/// Seconds that only grow.
+[[nodiscard]] inline double steady_seconds() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
 /// Wall time since it was made or restarted.
 class Stopwatch {
   public:

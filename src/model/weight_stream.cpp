@@ -1,6 +1,7 @@
 #include "model/weight_stream.hpp"
 
 #include "base/error.hpp"
+#include "base/stopwatch.hpp"
 #include "device/cuda.hpp"
 
 #include <ATen/Parallel.h>
@@ -10,7 +11,6 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 #include <optional>
 
@@ -23,10 +23,6 @@ std::shared_ptr<c10::Event> mark(c10::Device device) {
     auto event = std::make_shared<c10::Event>(device.type());
     event->record(c10::impl::VirtualGuardImpl(device.type()).getStream(device));
     return event;
-}
-
-double now_s() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 /// The current stream goes on when that point is reached.
@@ -85,7 +81,7 @@ void WeightStream::need(std::size_t unit) {
     }
     changed_.notify_all();
     if (!bound_.contains(unit)) {
-        const auto begin_s = now_s();
+        const auto begin_s = steady_seconds();
         changed_.wait(lock, [&] { return bound_.contains(unit) || failure_ != nullptr; });
         note(StreamStretch::Kind::stall, unit, begin_s);
     }
@@ -115,7 +111,7 @@ void WeightStream::fetch_ahead() {
         fetching_ = true;
         held_ += bytes_[unit];
         lock.unlock();
-        const auto begin_s = now_s();
+        const auto begin_s = steady_seconds();
         std::exception_ptr failure;
         try {
             bind_(*units_[unit]);
@@ -140,7 +136,7 @@ void WeightStream::fetch_ahead() {
 }
 
 void WeightStream::note(StreamStretch::Kind kind, std::size_t unit, double begin_s) {
-    const auto end_s = now_s();
+    const auto end_s = steady_seconds();
     (kind == StreamStretch::Kind::fetch ? times_.fetch_seconds : times_.waited_seconds) += end_s - begin_s;
     stretches_.push_back({kind, unit, begin_s, end_s});
 }

@@ -23,7 +23,7 @@ struct StreamTimes {
     double waited_seconds = 0;  ///< by the pass, for weights that were not there yet
 };
 
-/// A stretch of streaming, on the clock of std::chrono::steady_clock, in seconds: a unit's weights were fetched, or the pass waited for them.
+/// A stretch of streaming, on the clock of steady_seconds(): a unit's weights were fetched, or the pass waited for them.
 struct StreamStretch {
     enum class Kind { fetch, stall } kind = Kind::fetch;
     std::size_t unit = 0;

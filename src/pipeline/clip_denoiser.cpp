@@ -9,6 +9,7 @@
 #include "device/meter.hpp"
 #include "pipeline/once_more.hpp"
 #include "pipeline/staging.hpp"
+#include "plan/memory.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -71,6 +72,18 @@ at::Tensor guidance_of(const plan::Plan& plan, std::array<double, 2> ends) {
 }
 
 }  // namespace
+
+void load_denoiser(model::Family& family, const plan::Plan& plan, const std::vector<bool>& wanted) {
+    auto choice = plan.memory;
+    once_more(
+        "loading the denoiser",
+        [&] {
+            family.drop_denoiser();
+            choice.keep_pose_features = false;
+            choice.stream_window = plan::least_window(plan.shape, wanted);
+        },
+        [&] { family.load_denoiser(wanted, choice); });
+}
 
 ClipDenoiser::ClipDenoiser(model::Family& family, const plan::Plan& plan, int rank, at::Tensor latents, std::array<double, 2> guidance, comm::Pulse& pulse,
                            Trace& trace, Travel travel)

@@ -234,29 +234,21 @@ std::vector<std::string> nearest_that_fit(const FitRequest& request) {
     try_value(
         settings.decode.chunk, 1, 1, [](FitRequest& tried, std::int64_t value) { tried.settings.decode.chunk = value; },
         [](std::int64_t value) { return cat("decode.chunk = ", value); });
-    if (settings.memory.weights == WeightPlace::resident) {
+    const auto try_setting = [&](double change, const std::string& name, const std::function<void(Settings&)>& set) {
         auto tried = request;
-        tried.settings.memory.weights = WeightPlace::automatic;
-        if (const auto made = possible(tried); made.fits) {
-            needed = made.needed;
-            tell(1, "memory.weights = \"auto\"");
-        }
-    }
-    if (settings.memory.numerics == NumericsRule::fixed) {
-        auto tried = request;
-        tried.settings.memory.numerics = NumericsRule::free;
-        if (const auto made = possible(tried); made.fits) {
-            needed = made.needed;
-            tell(1, "memory.numerics = \"free\"");
-        }
-    }
+        set(tried.settings);
+        const auto made = possible(tried);
+        needed = made.needed;
+        if (made.fits) tell(change, name);
+    };
+    if (settings.memory.weights == WeightPlace::resident)
+        try_setting(1, "memory.weights = \"auto\"", [](Settings& tried) { tried.memory.weights = WeightPlace::automatic; });
+    if (settings.memory.numerics == NumericsRule::fixed)
+        try_setting(1, "memory.numerics = \"free\"", [](Settings& tried) { tried.memory.numerics = NumericsRule::free; });
     if (const auto dtype = settings.model.dtype; dtype == Dtype::fp32 || (dtype == Dtype::automatic && request.kind == c10::kCPU)) {
-        auto tried = request;
-        tried.settings.model.dtype = tried.settings.decode.dtype = request.kind == c10::kCPU ? Dtype::bf16 : Dtype::fp16;
-        if (const auto made = possible(tried); made.fits) {
-            needed = made.needed;
-            tell(1.5, cat("model.dtype and decode.dtype = \"", name_of(tried.settings.model.dtype), "\""));
-        }
+        const auto half = request.kind == c10::kCPU ? Dtype::bf16 : Dtype::fp16;
+        try_setting(1.5, cat("model.dtype and decode.dtype = \"", name_of(half), "\""),
+                    [half](Settings& tried) { tried.model.dtype = tried.decode.dtype = half; });
     }
     if (found.size() < 3) {  // two at a time: with the smallest chunk
         auto small = request;

@@ -517,15 +517,7 @@ HostLatents Job::State::denoise() {
     for (const auto& range : pieces)
         for (auto piece = range.begin; piece < range.end; ++piece)
             wanted.at(static_cast<std::size_t>(plan.shape.pieces[static_cast<std::size_t>(piece)].unit)) = true;
-    auto choice = plan.memory;
-    once_more(
-        "loading the denoiser",
-        [&] {
-            family->drop_denoiser();
-            choice.keep_pose_features = false;
-            choice.stream_window = plan::least_window(plan.shape, wanted);
-        },
-        [&] { family->load_denoiser(wanted, choice); });
+    load_denoiser(*family, plan, wanted);
     ClipDenoiser denoiser(*family, plan, rank(), std::move(latents), settings.sampling.guidance, transport.pulse(), trace, travel);
     const auto& program = programs.at(static_cast<std::size_t>(rank()));
     if (settings.memory.numerics == NumericsRule::free) denoiser.run_side_by_side(batches());

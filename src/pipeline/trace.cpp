@@ -1,10 +1,10 @@
 #include "pipeline/trace.hpp"
 
 #include "base/error.hpp"
+#include "base/stopwatch.hpp"
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <map>
 #include <optional>
 #include <sstream>
@@ -13,7 +13,7 @@
 namespace weft::pipeline {
 
 double Trace::now() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    return steady_seconds();
 }
 
 void Trace::begin(comm::Transport& transport) {

@@ -17,14 +17,18 @@ Workbench open_workbench(Settings settings, Mistakes& mistakes, const std::strin
     bench.device = open_device(settings.device);
     bench.model = model::open_model(settings, mistakes);
     mistakes.throw_if_any(head);
-    const auto frames = settings.slices.length;
-    bench.plan = plan::make_plan(settings, plan::Slices{plan::Slice{clip_frames(frames)}}, frames, frames,
-                                 bench.model->shape(settings, frames, frames, bench.device.kind()),
-                                 /*num_ranks=*/1, {});
+    bench.plan = plan_one_slice(*bench.model, settings, bench.device.kind());
     bench.family = bench.model->for_clip(settings, bench.plan, bench.device, [height = settings.video.height, width = settings.video.width](const auto& some) {
         return made_up(static_cast<std::int64_t>(some.size()), height, width);
     });
     return bench;
+}
+
+plan::Plan plan_one_slice(const model::Model& model, const Settings& settings, c10::DeviceType kind, const plan::MemoryChoice& choice) {
+    const auto frames = settings.slices.length;
+    auto shape = model.shape(settings, frames, frames, kind, choice);
+    shape.memory = choice;
+    return plan::make_plan(settings, plan::Slices{plan::Slice{clip_frames(frames)}}, frames, frames, shape, /*num_ranks=*/1, {});
 }
 
 at::Tensor made_up(std::int64_t frames, std::int64_t height, std::int64_t width) {

@@ -23,6 +23,9 @@ struct Workbench {
 /// Refuses (exit code 2) wrong settings, together with `mistakes`, which are there already. `command` stands in the message.
 [[nodiscard]] Workbench open_workbench(Settings settings, Mistakes& mistakes, const std::string& command);
 
+/// Of a clip of one slice, settings.slices.length frames, on one rank.
+[[nodiscard]] plan::Plan plan_one_slice(const model::Model& model, const Settings& settings, c10::DeviceType kind, const plan::MemoryChoice& choice = {});
+
 /// [frames, height, width, 3] uint8: grey with a slow gradient. No convolution is faster on it, and no file is needed.
 [[nodiscard]] at::Tensor made_up(std::int64_t frames, std::int64_t height, std::int64_t width);
 

@@ -174,6 +174,7 @@ int run(const std::vector<std::string>& words) {
     };
     if (words.empty()) usage();
     if (words[0] == "make" && words.size() == 3) {
+        if (words[2] != "musepose" && words[2] != "mimicmotion") usage();
         meter::install();
         model::make_published_model(words[1], words[2] == "musepose" ? FamilyName::musepose : FamilyName::mimicmotion);
         return 0;

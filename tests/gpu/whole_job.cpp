@@ -30,24 +30,17 @@ JobBench::JobBench(const Settings& settings, const ComputeDevice& device) : devi
     mistakes.throw_if_any("the model does not open:");
 }
 
-plan::Plan JobBench::plan_of(const Settings& settings, const plan::MemoryChoice& choice) const {
-    const auto frames = settings.slices.length;
-    auto shape = model_->shape(settings, frames, frames, device_.kind(), choice);
-    shape.memory = choice;
-    return plan::make_plan(settings, plan::Slices{plan::Slice{clip_frames(frames)}}, frames, frames, shape, /*num_ranks=*/1, {});
-}
-
 std::int64_t JobBench::least_window(const Settings& settings) const {
-    const auto plan = plan_of(settings, {});
+    const auto plan = plan_one_slice(*model_, settings, device_.kind());
     return plan::least_window(plan.shape, std::vector<bool>(plan.shape.units.size(), true));
 }
 
 WholeJob JobBench::run(const Settings& settings, const ClipInputs& inputs, const RunOptions& options) const {
     constexpr auto no_limit = std::numeric_limits<std::int64_t>::max() / 2;
-    const auto plan = plan_of(settings, options.choice);
+    const auto plan = plan_one_slice(*model_, settings, device_.kind(), options.choice);
     auto planned = plan::rank_memory(plan, plan::writer);
     if (options.side_by_side) planned.denoise.tensors += plan.shape.more_bytes;
-    const auto limited = plan_of(settings, options.limit.value_or(options.choice));
+    const auto limited = plan_one_slice(*model_, settings, device_.kind(), options.limit.value_or(options.choice));
     const auto limits = plan::rank_memory(limited, plan::writer);
     WholeJob job{.slow_down = plan::slow_down(plan)};
     const auto phase = [&](plan::PhaseMemory plan::RankMemory::*which, const auto& work) {
@@ -71,20 +64,13 @@ WholeJob JobBench::run(const Settings& settings, const ClipInputs& inputs, const
     phase(&plan::RankMemory::encode, [&] { family->encode(inputs.reference); });
     phase(&plan::RankMemory::denoise, [&] {
         const std::vector<bool> all(family->units().size(), true);
-        auto choice = plan.memory;
-        once_more(
-            "loading the denoiser",
-            [&] {
-                family->drop_denoiser();
-                choice.stream_window = plan::least_window(plan.shape, all);
-            },
-            [&] { family->load_denoiser(all, choice); });
+        load_denoiser(*family, plan, all);
         comm::Pulse pulse;
         Trace trace;
         ClipDenoiser denoiser(*family, plan, plan::writer, family->initial_latents(clip_frames(plan.num_frames)), settings.sampling.guidance, pulse, trace);
         if (options.side_by_side)
             denoiser.run_side_by_side(Batches(
-                {.limit = no_limit}, [=] { return no_limit; }, [](const std::string&) {}));
+                {.first = 0, .more = 1, .limit = no_limit}, [=] { return no_limit; }, [](const std::string&) {}));
         for (std::int64_t step = 0; step < settings.sampling.steps; ++step) {
             const Stopwatch watch;
             for (const auto branch : plan.deal.branches()) denoiser.compute({{step, 0, branch}, {0, plan.shape.num_pieces()}, 0});

@@ -58,8 +58,6 @@ class JobBench {
     [[nodiscard]] std::int64_t least_window(const Settings& settings) const;
 
   private:
-    [[nodiscard]] plan::Plan plan_of(const Settings& settings, const plan::MemoryChoice& choice) const;
-
     ComputeDevice device_;
     std::unique_ptr<model::Model> model_;
 };
