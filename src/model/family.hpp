@@ -33,15 +33,16 @@ class Family {
     /// Some latent frames before the first step, [frames, channels, h, w] fp32 on the CPU. Depends on seed and sizes alone.
     [[nodiscard]] virtual at::Tensor initial_latents(const std::vector<std::int64_t>& frames) = 0;
 
-    /// Makes the units with true ready (by index; one entry a unit), and what every rank needs that runs any of them. The picture must be encoded.
-    virtual void load_denoiser(const std::vector<bool>& wanted, const plan::MemoryChoice& choice = {}) = 0;
+    /// Makes the units with true ready (by index; one entry a unit), and what every rank needs that runs any of them. Weights are streamed where `windows` has
+    /// a chosen one. The picture must be encoded.
+    virtual void load_denoiser(const std::vector<bool>& wanted, const plan::MemoryChoice& choice = {}, const plan::WeightWindows& windows = {}) = 0;
     void load_denoiser() { load_denoiser(std::vector<bool>(units().size(), true)); }
     virtual void drop_denoiser() = 0;
 
     /// Runs a unit on some frames of the slice (Unit::run), when its weights are there.
     virtual void run(std::size_t unit, PassState& state, plan::FrameRange slots) = 0;
 
-    /// Holds less from now on, with the same bits: forgets what is cached and streams the weights, whatever the choice was.
+    /// Holds less from now on, with the same bits: forgets what is cached and streams weights through the least window, whatever the choice was.
     virtual void relieve() = 0;
 
     /// From now on takes half as many rows at once as before, with other bits; only for passes that are not cut. False: no fewer are possible.

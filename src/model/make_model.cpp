@@ -44,7 +44,7 @@ void write_weights(const fs::path& path, const ModelFolder& model, const std::st
     for (const auto& [part, file, keys] : model.expected_in(name)) {
         const auto source = model.source(part->part, c10::kCPU, c10::kHalf);
         for (const auto& key : keys) {
-            held.push_back(source->load(key.key, key.shape));
+            held.push_back(source->load(key.key, key.shape, c10::MemoryFormat::Contiguous));
             const auto* const bytes = static_cast<const std::byte*>(held.back().const_data_ptr());
             tensors.push_back({part->prefix + key.key, io::ElementType::f16, key.shape, {bytes, held.back().nbytes()}});
         }

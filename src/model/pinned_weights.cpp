@@ -13,11 +13,11 @@ constexpr std::int64_t border = 64;
 constexpr std::int64_t slab_bytes = std::int64_t{128} << 20;  // Torch rounds what it pins up to powers of two
 }  // namespace
 
-at::Tensor PinnedWeights::load(const std::string& key, at::IntArrayRef shape) {
+at::Tensor PinnedWeights::load(const std::string& key, at::IntArrayRef shape, c10::MemoryFormat format) {
     const OwnedBy owner(Owner::weights);
     auto found = kept_.find(key);
     if (found == kept_.end()) {
-        const auto tensor = pinned(host_->load(key, shape));
+        const auto tensor = pinned(host_->load(key, shape, format));
         if (!tensor.is_pinned()) return tensor.to(device_);
         found = kept_.emplace(key, tensor).first;
     }
@@ -31,7 +31,7 @@ at::Tensor PinnedWeights::pinned(const at::Tensor& tensor) {
     if (!can_pin_) return tensor;
     const auto room = slab_.narrow(0, filled_, bytes);
     filled_ += bytes;
-    return room.view(tensor.scalar_type()).view(tensor.sizes()).copy_(tensor);
+    return room.view(tensor.scalar_type()).as_strided(tensor.sizes(), tensor.strides()).copy_(tensor);
 }
 
 void PinnedWeights::take_slab(std::int64_t bytes) {

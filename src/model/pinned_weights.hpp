@@ -10,14 +10,14 @@
 
 namespace weft::model {
 
-/// For weights that come to a GPU again and again: of each tensor, a copy in pinned host memory, in the type that the networks run in, made when it is first
-/// asked for. From there it travels at the full rate of the bus, queued on the current stream, and no thread waits. Where the host pins no more memory, the
-/// rest comes from `host` each time.
+/// For weights that come to a GPU again and again: of each tensor, a copy in pinned host memory, in the type and layout that the networks run in, made when it
+/// is first asked for. From there it travels at the full rate of the bus, queued on the current stream, and no thread waits. Where the host pins no more
+/// memory, the rest comes from `host` each time.
 class PinnedWeights final : public WeightSource {
   public:
     PinnedWeights(std::unique_ptr<WeightSource> host, c10::Device device) : host_{std::move(host)}, device_{device} {}
 
-    at::Tensor load(const std::string& key, at::IntArrayRef shape) override;
+    at::Tensor load(const std::string& key, at::IntArrayRef shape, c10::MemoryFormat format) override;
     void expect(const std::string& key, at::IntArrayRef shape) override { host_->expect(key, shape); }
 
   private:

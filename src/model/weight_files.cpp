@@ -77,21 +77,25 @@ std::pair<const io::StoredTensor*, FileSource::File> FileSource::find(const std:
 
 namespace {
 /// In a rehearsal: what is mapped from the file takes no memory of the process.
-at::Tensor without_data(const io::StoredTensor& stored, at::IntArrayRef shape, c10::ScalarType dtype) {
-    const auto make = [&] { return at::empty(shape, at::TensorOptions{}.device(c10::kMeta).dtype(dtype)); };
+at::Tensor without_data(const io::StoredTensor& stored, at::IntArrayRef shape, c10::ScalarType dtype, c10::MemoryFormat format) {
+    const auto make = [&] { return at::empty(shape, at::TensorOptions{}.device(c10::kMeta).dtype(dtype), format); };
+    const auto in_the_file = [&] {
+        const Rehearsal::Uncounted uncounted;
+        return make();
+    }();
     const auto* const first = stored.storage.data() + static_cast<std::size_t>(stored.offset) * io::element_bytes(stored.type);
-    const bool mapped = scalar_type(stored.type) == dtype && on_border(first, 64) && stored.contiguous() && device_kind(make()) == c10::kCPU;
-    if (!mapped) return make();
-    const Rehearsal::Uncounted in_the_file;
-    return make();
+    const bool as_stored = scalar_type(stored.type) == dtype && on_border(first, 64) && stored.contiguous() && in_the_file.is_contiguous();
+    return as_stored && device_kind(in_the_file) == c10::kCPU ? in_the_file : make();
 }
 }  // namespace
 
-at::Tensor FileSource::load(const std::string& key, at::IntArrayRef shape) {
+at::Tensor FileSource::load(const std::string& key, at::IntArrayRef shape, c10::MemoryFormat format) {
     const OwnedBy owner(Owner::weights);
     const auto [stored, file] = find(key, shape);
-    if (device_.is_meta()) return without_data(*stored, shape, dtype_);
-    return as_tensor(*stored, file).view(shape).to(device_, dtype_);
+    if (device_.is_meta()) return without_data(*stored, shape, dtype_, format);
+    const auto tensor = as_tensor(*stored, file).view(shape);
+    if (!device_.is_cpu()) return tensor.to(device_, dtype_).contiguous(format);
+    return tensor.is_contiguous(format) ? tensor.to(dtype_) : tensor.to(device_, dtype_, /*non_blocking=*/false, /*copy=*/false, format);
 }
 
 void FileSource::expect(const std::string& key, at::IntArrayRef shape) {

@@ -12,7 +12,7 @@
 namespace weft::model {
 
 /// Tensors of weight files below a prefix ("unet."), each from the first file that has it. Converted to the wanted type on the way to the device; where type,
-/// device and alignment agree, the file's mapped pages are the tensor.
+/// device, layout and alignment agree, the file's mapped pages are the tensor.
 class FileSource final : public WeightSource {
   public:
     /// `name_in_file`: gives a key's name in the file, where that is another one.
@@ -23,7 +23,7 @@ class FileSource final : public WeightSource {
     FileSource(std::shared_ptr<const io::WeightFile> file, std::string prefix, c10::Device device, c10::ScalarType dtype)
         : FileSource(std::vector{std::move(file)}, std::move(prefix), device, dtype) {}
 
-    at::Tensor load(const std::string& key, at::IntArrayRef shape) override;
+    at::Tensor load(const std::string& key, at::IntArrayRef shape, c10::MemoryFormat format) override;
     void expect(const std::string& key, at::IntArrayRef shape) override;
 
   private:

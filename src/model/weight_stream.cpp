@@ -31,11 +31,10 @@ void wait_for(const std::shared_ptr<void>& event, c10::Device device) {
 }
 }  // namespace
 
-WeightStream::WeightStream(Units& units, std::vector<bool> wanted, std::vector<std::int64_t> bytes, std::int64_t window, c10::Device device, Bind bind,
-                           const StreamTimes& before)
-    : units_{units}, wanted_{std::move(wanted)}, bytes_{std::move(bytes)}, window_{window}, device_{device}, bind_{std::move(bind)}, times_{before} {
-    ensure(std::ranges::find(wanted_, true) != wanted_.end(), "a stream has units to fetch");
-    next_ = running_ = behind(wanted_.size() - 1);
+WeightStream::WeightStream(Units& units, plan::WeightWindow window, c10::Device device, Bind bind, const StreamTimes& before)
+    : units_{units}, window_{std::move(window)}, device_{device}, bind_{std::move(bind)}, times_{before} {
+    ensure(std::ranges::find(window_.units, true) != window_.units.end(), "a stream has units to fetch");
+    next_ = running_ = window_.behind(units_.size() - 1);
     thread_ = std::thread([this] { fetch_ahead(); });
 }
 
@@ -49,15 +48,8 @@ WeightStream::~WeightStream() {
     if (device_.is_cuda()) cuda::synchronize();  // the units' owner may let go of what passes on another stream than the fetches' still read
 }
 
-/// The next unit that runs here; behind the last one comes the first of the next pass.
-std::size_t WeightStream::behind(std::size_t unit) const {
-    do unit = (unit + 1) % wanted_.size();
-    while (!wanted_[unit]);
-    return unit;
-}
-
 bool WeightStream::may_fetch() const {
-    return failure_ == nullptr && !bound_.contains(next_) && (bound_.empty() || held_ + bytes_[next_] <= window_);
+    return failure_ == nullptr && !bound_.contains(next_) && (bound_.empty() || window_.admits(running_, next_));
 }
 
 void WeightStream::leave(std::size_t unit) {
@@ -67,7 +59,6 @@ void WeightStream::leave(std::size_t unit) {
         return;
     }
     units_[unit]->release();
-    held_ -= bytes_[unit];
 }
 
 void WeightStream::need(std::size_t unit) {
@@ -104,12 +95,10 @@ void WeightStream::fetch_ahead() {
         for (const auto& [unit, event] : std::exchange(left_, {})) {
             wait_for(event, device_);
             units_[unit]->release();
-            held_ -= bytes_[unit];
         }
         if (!may_fetch()) continue;
         const auto unit = next_;
         fetching_ = true;
-        held_ += bytes_[unit];
         lock.unlock();
         const auto begin_s = steady_seconds();
         std::exception_ptr failure;
@@ -124,12 +113,11 @@ void WeightStream::fetch_ahead() {
         note(StreamStretch::Kind::fetch, unit, begin_s);
         if (failure != nullptr) {
             units_[unit]->release();
-            held_ -= bytes_[unit];
             failure_ = failure;
         } else {
-            times_.bytes += bytes_[unit];
+            times_.bytes += window_.weights[unit];
             bound_.emplace(unit, std::move(fetched));
-            next_ = behind(unit);
+            next_ = window_.behind(unit);
         }
         changed_.notify_all();
     }

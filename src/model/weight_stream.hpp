@@ -1,5 +1,6 @@
 #pragma once
 #include "model/unit.hpp"
+#include "plan/weight_window.hpp"
 
 #include <c10/core/Device.h>
 
@@ -31,16 +32,14 @@ struct StreamStretch {
 };
 
 /// The weights of the denoiser's units come and go while passes run: a thread of its own binds the units ahead of the one that runs, in running order, as far
-/// as they fit into a window, and the unit that has run is released. Where weights lie changes no bit.
+/// as a window admits them, and the unit that has run is released. Where weights lie changes no bit.
 class WeightStream {
   public:
     /// Binds a unit's weights; called by the stream's thread.
     using Bind = std::function<void(Unit& unit)>;
 
-    /// `wanted`: units that run here; `bytes`: of the weights of each unit. At least the unit that runs and the one behind it must fit into `window`.
-    /// `before`: what an earlier stream has cost.
-    WeightStream(Units& units, std::vector<bool> wanted, std::vector<std::int64_t> bytes, std::int64_t window, c10::Device device, Bind bind,
-                 const StreamTimes& before = {});
+    /// `window`: of at least one unit. `before`: what an earlier stream has cost.
+    WeightStream(Units& units, plan::WeightWindow window, c10::Device device, Bind bind, const StreamTimes& before = {});
     ~WeightStream();
     WeightStream(const WeightStream&) = delete;
     WeightStream& operator=(const WeightStream&) = delete;
@@ -54,15 +53,12 @@ class WeightStream {
 
   private:
     void fetch_ahead();
-    [[nodiscard]] std::size_t behind(std::size_t unit) const;
     [[nodiscard]] bool may_fetch() const;
     void leave(std::size_t unit);
     void note(StreamStretch::Kind kind, std::size_t unit, double begin_s);
 
     Units& units_;
-    std::vector<bool> wanted_;
-    std::vector<std::int64_t> bytes_;
-    std::int64_t window_;
+    plan::WeightWindow window_;
     c10::Device device_;
     Bind bind_;
 
@@ -75,7 +71,6 @@ class WeightStream {
     std::size_t running_ = 0;  ///< the unit that was asked for last
     std::size_t next_ = 0;     ///< to be fetched
     bool fetching_ = false;
-    std::int64_t held_ = 0;  ///< bytes of the bound units and of the one that is being fetched
     bool ends_ = false;
     std::exception_ptr failure_;
     StreamTimes times_;

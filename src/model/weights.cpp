@@ -2,9 +2,11 @@
 
 #include "device/meter.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <numeric>
+#include <vector>
 
 namespace weft::model {
 
@@ -24,7 +26,7 @@ void KeyLister::add(const std::string& key, at::IntArrayRef shape, bool needed) 
     if (known_.insert(key).second) keys_.push_back({key, shape.vec(), needed});
 }
 
-at::Tensor KeyLister::load(const std::string& key, at::IntArrayRef shape) {
+at::Tensor KeyLister::load(const std::string& key, at::IntArrayRef shape, c10::MemoryFormat /*format*/) {
     add(key, shape, true);
     return at::empty(shape, at::TensorOptions{}.device(c10::kMeta).dtype(c10::kFloat));
 }
@@ -51,10 +53,10 @@ float uniform(std::uint64_t stream, std::uint64_t index) {
 }
 }  // namespace
 
-at::Tensor RandomSource::load(const std::string& key, at::IntArrayRef shape) {
+at::Tensor RandomSource::load(const std::string& key, at::IntArrayRef shape, c10::MemoryFormat format) {
     const OwnedBy owner(Owner::weights);
-    if (device_.is_meta()) return at::empty(shape, at::TensorOptions{}.device(device_).dtype(dtype_));
-    const auto made = at::empty(shape, at::TensorOptions{}.dtype(c10::kFloat));
+    if (device_.is_meta()) return at::empty(shape, at::TensorOptions{}.device(device_).dtype(dtype_), format);
+    const auto made = at::empty(shape, at::TensorOptions{}.dtype(dtype_), format);
     const std::int64_t elements = made.numel();
     float centre = 0;
     float width = 0.1F;  // biases, mix factors
@@ -64,10 +66,17 @@ at::Tensor RandomSource::load(const std::string& key, at::IntArrayRef shape) {
         centre = key.ends_with(".weight") ? 1.0F : 0.0F;
     else if (key.ends_with("scale"))
         centre = 1.0F;
-    auto* const out = made.mutable_data_ptr<float>();
     const auto stream = stream_of(key, seed_);
-    for (std::int64_t i = 0; i < elements; ++i) out[i] = centre + width * uniform(stream, static_cast<std::uint64_t>(i));
-    return made.to(device_, dtype_);
+    const auto row = elements / shape[0];
+    const auto step = std::clamp<std::int64_t>((std::int64_t{1} << 16) / row, 1, shape[0]);  // rows at once: little beside the tensor
+    std::vector<float> values(static_cast<std::size_t>(step * row));
+    for (std::int64_t first = 0; first < shape[0]; first += step) {
+        auto into = made.narrow(0, first, std::min(step, shape[0] - first));
+        for (std::int64_t i = 0; i < into.numel(); ++i)
+            values[static_cast<std::size_t>(i)] = centre + width * uniform(stream, static_cast<std::uint64_t>(first * row + i));
+        into.copy_(at::from_blob(values.data(), into.sizes(), at::TensorOptions{}.dtype(c10::kFloat)));
+    }
+    return made.to(device_);
 }
 
 }  // namespace weft::model

@@ -16,8 +16,8 @@ class WeightSource {
   public:
     virtual ~WeightSource() = default;
 
-    /// The tensor of `key`, of exactly `shape`, on the source's device and in its type; data on a 64-byte border.
-    virtual at::Tensor load(const std::string& key, at::IntArrayRef shape) = 0;
+    /// The tensor of `key`, of exactly `shape`, on the source's device and in its type, in the layout of `format`; data on a 64-byte border.
+    virtual at::Tensor load(const std::string& key, at::IntArrayRef shape, c10::MemoryFormat format) = 0;
 
     /// The key is published but the mathematics does not need it (for example the queries of one-token attention): it must exist, nothing is loaded.
     virtual void expect(const std::string& key, at::IntArrayRef shape) = 0;
@@ -31,7 +31,9 @@ class Weights {
     /// `weights / "down_blocks.0"`
     [[nodiscard]] Weights operator/(std::string_view name) const { return Weights{*source_, key(name)}; }
 
-    [[nodiscard]] at::Tensor take(std::string_view name, at::IntArrayRef shape) const { return source_->load(key(name), shape); }
+    [[nodiscard]] at::Tensor take(std::string_view name, at::IntArrayRef shape, c10::MemoryFormat format = c10::MemoryFormat::Contiguous) const {
+        return source_->load(key(name), shape, format);
+    }
     void expect(std::string_view name, at::IntArrayRef shape) const { source_->expect(key(name), shape); }
 
   private:
@@ -57,7 +59,7 @@ struct KeySpec {
 /// share.
 class KeyLister final : public WeightSource {
   public:
-    at::Tensor load(const std::string& key, at::IntArrayRef shape) override;
+    at::Tensor load(const std::string& key, at::IntArrayRef shape, c10::MemoryFormat format) override;
     void expect(const std::string& key, at::IntArrayRef shape) override;
 
     [[nodiscard]] std::vector<KeySpec> take() { return std::move(keys_); }
@@ -75,7 +77,7 @@ class RandomSource final : public WeightSource {
   public:
     RandomSource(std::uint64_t seed, c10::Device device, c10::ScalarType dtype) : seed_{seed}, device_{device}, dtype_{dtype} {}
 
-    at::Tensor load(const std::string& key, at::IntArrayRef shape) override;
+    at::Tensor load(const std::string& key, at::IntArrayRef shape, c10::MemoryFormat format) override;
     void expect(const std::string&, at::IntArrayRef) override {}
 
   private:

@@ -9,7 +9,7 @@
 #include "device/meter.hpp"
 #include "pipeline/once_more.hpp"
 #include "pipeline/staging.hpp"
-#include "plan/memory.hpp"
+#include "plan/weight_window.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -73,16 +73,18 @@ at::Tensor guidance_of(const plan::Plan& plan, std::array<double, 2> ends) {
 
 }  // namespace
 
-void load_denoiser(model::Family& family, const plan::Plan& plan, const std::vector<bool>& wanted) {
+void load_denoiser(model::Family& family, const plan::Plan& plan, int rank) {
+    const auto units = plan.shape.units_of(plan.deal.pieces_of(rank));
     auto choice = plan.memory;
+    auto windows = plan::weight_windows(plan, rank);
     once_more(
         "loading the denoiser",
         [&] {
             family.drop_denoiser();
             choice.keep_pose_features = false;
-            choice.stream_window = plan::least_window(plan.shape, wanted);
+            windows.chosen = windows.least;
         },
-        [&] { family.load_denoiser(wanted, choice); });
+        [&] { family.load_denoiser(units, choice, windows); });
 }
 
 ClipDenoiser::ClipDenoiser(model::Family& family, const plan::Plan& plan, int rank, at::Tensor latents, std::array<double, 2> guidance, comm::Pulse& pulse,

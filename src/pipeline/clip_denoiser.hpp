@@ -24,7 +24,7 @@ namespace weft::pipeline {
 enum class Travel { host, device };
 
 /// Loads the wanted units under the plan's choice; when memory runs out, once more with as little as keeps the bits.
-void load_denoiser(model::Family& family, const plan::Plan& plan, const std::vector<bool>& wanted);
+void load_denoiser(model::Family& family, const plan::Plan& plan, int rank);
 
 /// This rank's share of the clip: the latents that its passes read and those that it owns, the predictions that its frames wait for, and the slots of the
 /// routes that come by; units are run by a model family.

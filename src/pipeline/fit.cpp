@@ -37,12 +37,6 @@ class Planner {
         return made;
     }
 
-    /// The least window for all units; what is rehearsed for it serves a plan of that choice too.
-    [[nodiscard]] std::int64_t least_window(const plan::MemoryChoice& choice) {
-        const auto& shape = shape_of(choice.remake_first_skip, choice.chunk_divisor).pass;
-        return plan::least_window(shape, std::vector<bool>(shape.units.size(), true));
-    }
-
   private:
     [[nodiscard]] const plan::ModelShape& shape_of(bool remakes_first_skip, std::int64_t chunk_divisor) {
         const std::pair key{remakes_first_skip, chunk_divisor};
@@ -71,7 +65,7 @@ std::int64_t most_features(const plan::Plan& plan) {
 }
 
 /// Choices in the order in which they slow down.
-std::vector<plan::MemoryChoice> choices(const MemorySettings& settings, std::int64_t least_window) {
+std::vector<plan::MemoryChoice> choices(const MemorySettings& settings) {
     const bool free = settings.numerics == NumericsRule::free;
     std::vector<plan::MemoryChoice> all;
     const auto add = [&](std::int64_t window) {
@@ -84,8 +78,8 @@ std::vector<plan::MemoryChoice> choices(const MemorySettings& settings, std::int
     };
     if (settings.weights != WeightPlace::streamed) add(0);
     if (settings.weights == WeightPlace::resident) return all;
-    if (usual_window > least_window) add(usual_window);
-    add(least_window);
+    add(usual_window);
+    add(plan::MemoryChoice::least_window);
     return all;
 }
 
@@ -97,7 +91,7 @@ Fit fit(const FitRequest& request) {
     const bool bounds_features = request.kind == c10::kCPU || request.settings.memory.numerics == NumericsRule::free;
     const bool may_choose_layout = request.settings.layout.kind == LayoutKind::automatic && request.num_ranks > 1;
     std::optional<Fit> least, in_stages;
-    for (const auto& choice : choices(request.settings.memory, planner.least_window({}))) {
+    for (const auto& choice : choices(request.settings.memory)) {
         auto settings = request.settings;
         if (choice.remake_first_skip && may_choose_layout) settings.layout.kind = LayoutKind::whole;  // what is made again is never sent
         auto made = planner.plan(choice, settings);
@@ -113,10 +107,17 @@ Fit fit(const FitRequest& request) {
     return in_stages ? std::move(*in_stages) : std::move(*least);
 }
 
+namespace {
+std::string weights_text(std::int64_t window) {
+    if (window == 0) return "weights stay";
+    return window == plan::MemoryChoice::least_window ? "weights streamed, as few at a time as can be" : cat("weights streamed through ", human_bytes(window));
+}
+}  // namespace
+
 std::string choice_text(const plan::Plan& plan) {
     const auto& choice = plan.memory;
     std::vector<std::string> parts;
-    parts.push_back(choice.stream_window > 0 ? cat("weights streamed through ", human_bytes(choice.stream_window)) : "weights stay");
+    parts.push_back(weights_text(choice.stream_window));
     parts.push_back(choice.keep_pose_features ? "pose features kept" : "pose features made again for each pass");
     if (choice.remake_in_decoder) parts.push_back("temporal results of the decoder made again");
     if (choice.remake_first_skip) parts.push_back("the first skip made again");
@@ -140,7 +141,7 @@ Possible possible(const FitRequest& request) {
     if (whole) settings.layout.kind = LayoutKind::whole;
     plan::MemoryChoice least{.remake_first_skip = whole};
     if (whole && settings.memory.numerics == NumericsRule::free) least.chunk_divisor = most_chunk_divisor;
-    if (settings.memory.weights != WeightPlace::resident) least.stream_window = planner.least_window(least);
+    if (settings.memory.weights != WeightPlace::resident) least.stream_window = plan::MemoryChoice::least_window;
     const auto made = planner.plan(least, settings);
     return {made.fits, made.fullest.bytes};
 }

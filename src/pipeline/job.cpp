@@ -513,11 +513,7 @@ HostLatents Job::State::denoise() {
 
     begin("denoise");
     transport.pulse().working("loading the denoiser");
-    std::vector<bool> wanted(family->units().size());
-    for (const auto& range : pieces)
-        for (auto piece = range.begin; piece < range.end; ++piece)
-            wanted.at(static_cast<std::size_t>(plan.shape.pieces[static_cast<std::size_t>(piece)].unit)) = true;
-    load_denoiser(*family, plan, wanted);
+    load_denoiser(*family, plan, rank());
     ClipDenoiser denoiser(*family, plan, rank(), std::move(latents), settings.sampling.guidance, transport.pulse(), trace, travel);
     const auto& program = programs.at(static_cast<std::size_t>(rank()));
     if (settings.memory.numerics == NumericsRule::free) denoiser.run_side_by_side(batches());

@@ -118,7 +118,7 @@ class StandIn final : public model::Family {
     at::Tensor initial_latents(const std::vector<std::int64_t>& frames) override {
         return at::zeros({static_cast<std::int64_t>(frames.size()), sizes_[0], sizes_[1], sizes_[2]}, at::TensorOptions{}.dtype(c10::kFloat));
     }
-    void load_denoiser(const std::vector<bool>& /*wanted*/, const plan::MemoryChoice& /*choice*/) override {}
+    void load_denoiser(const std::vector<bool>& /*wanted*/, const plan::MemoryChoice& /*choice*/, const plan::WeightWindows& /*windows*/) override {}
     void run(std::size_t unit, model::PassState& state, plan::FrameRange slots) override { units_.at(unit)->run(state, slots); }
     void drop_denoiser() override {}
     void relieve() override {}

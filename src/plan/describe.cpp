@@ -248,12 +248,13 @@ std::string describe(const Plan& plan) {
 std::string to_toml(const Plan& plan) {
     const auto truth = [](bool value) { return value ? "true" : "false"; };
     static constexpr std::array<std::string_view, 4> kinds{"auto", "whole", "cut", "stages"};
-    std::string text = cat("[plan]\nranks = ", plan.num_ranks(), "\nlayout = \"", kinds.at(static_cast<std::size_t>(plan.layout.kind)),
-                           "\"\nnum_frames = ", plan.num_frames, "\nsteps = ", plan.steps, "\npasses_a_step = ", plan.passes_a_step(),
-                           "\nunits = ", plan.shape.units.size(), "\npieces = ", plan.shape.num_pieces(), "\ndecode_chunks = ", plan.decode.size(),
-                           "\nkeep_pose_features = ", truth(plan.memory.keep_pose_features), "\nremake_first_skip = ", truth(plan.memory.remake_first_skip),
-                           "\nremake_in_decoder = ", truth(plan.memory.remake_in_decoder), "\nstream_window = ", plan.memory.stream_window,
-                           "  # bytes; 0: all weights stay\nchunk_divisor = ", plan.memory.chunk_divisor, "\nroutes = [  # \"RANK@PIECE\": from this piece on");
+    std::string text =
+        cat("[plan]\nranks = ", plan.num_ranks(), "\nlayout = \"", kinds.at(static_cast<std::size_t>(plan.layout.kind)), "\"\nnum_frames = ", plan.num_frames,
+            "\nsteps = ", plan.steps, "\npasses_a_step = ", plan.passes_a_step(), "\nunits = ", plan.shape.units.size(), "\npieces = ", plan.shape.num_pieces(),
+            "\ndecode_chunks = ", plan.decode.size(), "\nkeep_pose_features = ", truth(plan.memory.keep_pose_features),
+            "\nremake_first_skip = ", truth(plan.memory.remake_first_skip), "\nremake_in_decoder = ", truth(plan.memory.remake_in_decoder),
+            "\nstream_window = ", plan.memory.stream_window, "  # bytes; 0: all weights stay; 1: as few as can be\nchunk_divisor = ", plan.memory.chunk_divisor,
+            "\nroutes = [  # \"RANK@PIECE\": from this piece on");
     for (const auto& route : plan.deal.routes()) {
         std::vector<std::string> legs;
         for (const auto& leg : route.legs) legs.push_back(cat(leg.rank, "@", leg.pieces.begin));

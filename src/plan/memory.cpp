@@ -3,10 +3,12 @@
 #include "base/error.hpp"
 #include "plan/index.hpp"
 #include "plan/rooms.hpp"
+#include "plan/weight_window.hpp"
 
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -17,7 +19,7 @@ namespace {
 /// A pass's tensors as they come and go on one rank: the state that the model's units know (src/model/unit.hpp), in bytes.
 class Tensors {
   public:
-    Tensors(const PassShape& shape, std::span<const std::int64_t> streamed) : shape_{shape}, streamed_{streamed} {}
+    explicit Tensors(const PassShape& shape) : shape_{shape} {}
 
     /// A tensor that this leg makes, or, of no bytes, one that lies in a slot.
     using Tensor = std::shared_ptr<void>;
@@ -26,10 +28,7 @@ class Tensors {
         return {nullptr, [this, bytes](void*) { now_ -= bytes; }};
     }
 
-    void begin(Branch branch) {
-        peak_ = shape_.begin[index(branch)];
-        hidden_ = make(shape_.begun[index(branch)]);
-    }
+    void begin(Branch branch) { hidden_ = make(shape_.begun[index(branch)]); }
     void receive(const Room& room, std::int64_t slot_bytes) {
         auto tensor = make(room.slots.size() < shape_.num_slots ? shape_.num_slots * slot_bytes : 0);
         if (room.content == Room::Content::skip)
@@ -38,10 +37,11 @@ class Tensors {
             (room.tensor == 0 ? hidden_ : room.tensor == 1 ? partial_ : residual_) = std::move(tensor);
     }
 
-    void run(std::int64_t number, Branch branch) {
+    /// Bytes while the piece runs, at most.
+    std::int64_t run(std::int64_t number, Branch branch) {
         const auto& piece = shape_.pieces[index(number)];
         const auto& unit = shape_.units[index(piece.unit)];
-        peak_ = std::max(peak_, piece.working[index(branch)] + (now_ + (streamed_.empty() ? 0 : streamed_[index(piece.unit)])));
+        const auto peak = piece.working[index(branch)] + now_;
         const bool first = piece.slots.begin == 0;
         const bool last = piece.slots.end == shape_.num_slots;
         if (unit.opens && first) {
@@ -49,15 +49,14 @@ class Tensors {
             hidden_ = make(result_bytes(number));
         }
         if (!unit.in_place && first) partial_ = make(result_bytes(number));
-        if (!last) return;
+        if (!last) return peak;
         const auto before = hidden_;
         if (!unit.in_place) hidden_ = std::move(partial_);
         if (unit.closes) hidden_ = std::move(residual_);
         if (unit.pops) skips_.pop_back();
         if (unit.pushes) skips_.push_back(piece.unit == 0 && shape_.remakes_first_skip ? before : hidden_);
+        return peak;
     }
-
-    [[nodiscard]] std::int64_t peak() const { return peak_; }
 
   private:
     /// Of the hidden state behind a piece's unit, all frames.
@@ -69,54 +68,41 @@ class Tensors {
     }
 
     const PassShape& shape_;
-    std::span<const std::int64_t> streamed_;
     std::int64_t now_ = 0;
-    std::int64_t peak_ = 0;
     Tensor hidden_, partial_, residual_;
     std::vector<Tensor> skips_;
 };
 
 }  // namespace
 
-std::vector<std::int64_t> streamed_bytes(const PassShape& shape, const std::vector<bool>& units, std::int64_t window) {
-    std::vector<std::int64_t> bytes(units.size());
-    const auto behind = [&](std::size_t unit) {
-        do unit = (unit + 1) % units.size();
-        while (!units[unit]);
-        return unit;
-    };
-    for (std::size_t unit = 0; unit < units.size(); ++unit) {
-        if (!units[unit]) continue;
-        auto held = shape.units[unit].weight_bytes;
-        bytes[unit] = held;
-        for (auto next = behind(unit); next != unit && held + shape.units[next].weight_bytes <= window; next = behind(next)) {
-            held += shape.units[next].weight_bytes;
-            bytes[unit] = std::max(bytes[unit], held + shape.units[next].bind_bytes);  // while it is taken
-        }
-    }
-    return bytes;
-}
-
-std::int64_t least_window(const PassShape& shape, const std::vector<bool>& units) {
-    std::int64_t most = 0, first = 0, before = 0;
-    for (std::size_t unit = 0; unit < units.size(); ++unit) {
-        if (!units[unit]) continue;
-        const auto bytes = shape.units[unit].weight_bytes;
-        if (first == 0) first = bytes;
-        most = std::max(most, before + bytes);
-        before = bytes;
-    }
-    return std::max(most, before + first);
-}
-
-std::int64_t leg_bytes(const PassShape& shape, const Route& route, std::size_t leg, Branch branch, std::span<const std::int64_t> streamed) {
-    Tensors tensors(shape, streamed);
+std::vector<std::int64_t> leg_bytes(const PassShape& shape, const Route& route, std::size_t leg, Branch branch) {
+    Tensors tensors(shape);
     if (leg == 0) tensors.begin(branch);
     for (const auto& room : rooms_of(shape, route))
         if (room.to_leg == leg) tensors.receive(room, room.bytes / std::max<std::int64_t>(1, room.slots.size()));
     const auto& pieces = route.legs.at(leg).pieces;
-    for (auto piece = pieces.begin; piece < pieces.end; ++piece) tensors.run(piece, branch);
-    return tensors.peak();
+    std::vector<std::int64_t> bytes(shape.units.size());
+    for (auto piece = pieces.begin; piece < pieces.end; ++piece) {
+        auto& most = bytes[index(shape.pieces[index(piece)].unit)];
+        most = std::max({most, leg == 0 ? shape.begin[index(branch)] : 0, tensors.run(piece, branch)});
+    }
+    return bytes;
+}
+
+std::vector<std::int64_t> pass_bytes(const Plan& plan, int rank) {
+    std::vector<std::int64_t> bytes(plan.shape.units.size());
+    std::set<std::pair<std::size_t, Branch>> looked_at;  // routes are shared by many slices
+    for (std::int64_t slice = 0; slice < plan.num_slices(); ++slice)
+        for (const auto branch : plan.deal.branches()) {
+            const auto& route = plan.deal.route(slice, branch);
+            if (!looked_at.emplace(plan.deal.route_index(slice, branch), branch).second) continue;
+            for (std::size_t leg = 0; leg < route.legs.size(); ++leg) {
+                if (route.legs[leg].rank != rank) continue;
+                const auto of_leg = leg_bytes(plan.shape, route, leg, branch);
+                for (std::size_t unit = 0; unit < bytes.size(); ++unit) bytes[unit] = std::max(bytes[unit], of_leg[unit]);
+            }
+        }
+    return bytes;
 }
 
 DeviceTable device_table(bool on_gpu) {
@@ -129,9 +115,10 @@ DeviceTable device_table(bool on_gpu) {
                 .slack = 0.03,
                 .slack_bytes = 120'000'000,
                 .stream_bytes_s = 25e9};
-    // Anonymous memory of the process less that at the start less the meter's peak, on two cores of an AMD EPYC: 112 and 121 MB beside 138 and 81 MB of tensors
-    // (tiny model, 256x256, 48 frames), 294 beside 5833 and 583 beside 633 (full size, 2 frames of 256x256, resident and streamed): src/plan/memory.md.
-    return {.base_bytes = 70'000'000, .slack = 0.75, .most_slack_bytes = 550'000'000, .stream_bytes_s = 1e9};
+    // Anonymous memory of the process less that before it encodes less the meter's peak, on two cores of an AMD EPYC: 63 MB beside 43 MB of tensors and 154
+    // beside 139 (tiny model, 256x256, 48 frames), 277 beside 212 (decoding in bf16), 133 beside 5833 and 156 beside 656 (full size, 2 frames of 256x256,
+    // resident and streamed): src/plan/memory.md.
+    return {.base_bytes = 70'000'000, .slack = 1, .most_slack_bytes = 230'000'000, .stream_bytes_s = 1e9};
 }
 
 std::int64_t allocator_limit(std::int64_t budget, const Plan& plan) {
@@ -170,22 +157,19 @@ std::int64_t noise_bytes(const Plan& plan) {
 void weigh_denoising(const Plan& plan, int rank, RankMemory& memory) {
     const auto pieces = plan.deal.pieces_of(rank);
     const auto held = rank_bytes(plan, rank);
-    const auto window = plan.memory.stream_window;
-    std::vector<std::int64_t> streamed;
-    if (window > 0) streamed = streamed_bytes(plan.shape, plan.shape.units_of(pieces), window);
+    const auto window = weight_windows(plan, rank).chosen;
+    const auto streamed = window ? window->held_bytes() : std::vector<std::int64_t>(plan.shape.units.size());
+    const auto passes = pass_bytes(plan, rank);
+    for (std::size_t unit = 0; unit < passes.size(); ++unit) memory.activations = std::max(memory.activations, passes[unit] + streamed[unit]);
     const bool counts_latents = !plan.on_gpu || plan.latents_on_device;
-    memory.weights = window > 0 ? plan.shape.kept_bytes(pieces) : held.weights;
+    memory.weights = window ? plan.shape.kept_bytes(pieces) : held.weights;
     memory.slots = held.slots;
     memory.latents = counts_latents ? held.latents : 0;
     memory.conditioning = plan.shape.conditioning_bytes;
-    std::set<std::int64_t> posed;                        // slices whose pose features are kept here
-    std::set<std::pair<std::size_t, Branch>> looked_at;  // routes are shared by many slices
+    std::set<std::int64_t> posed;  // slices whose pose features are kept here
     for (std::int64_t slice = 0; slice < plan.num_slices(); ++slice)
         for (const auto branch : plan.deal.branches()) {
             const auto& route = plan.deal.route(slice, branch);
-            const bool is_new = looked_at.emplace(plan.deal.route_index(slice, branch), branch).second;
-            for (std::size_t leg = 0; is_new && leg < route.legs.size(); ++leg)
-                if (route.legs[leg].rank == rank) memory.activations = std::max(memory.activations, leg_bytes(plan.shape, route, leg, branch, streamed));
             if (route.first_rank() == rank && plan.shape.sees_pose[index(branch)]) posed.insert(slice);
             if (route.last_rank() == rank && counts_latents) memory.latents += plan.shape.num_slots * plan.frame_elements() * plan.prediction_bytes;
         }
@@ -225,40 +209,12 @@ Fullest fullest(const Plan& plan) {
 
 namespace {
 
-/// Seconds of one pass after another over the units of a rank, when their weights come through a window (WeightStream).
-double streamed_seconds(const PassShape& shape, const std::vector<double>& unit_seconds, std::int64_t window, double bytes_s) {
-    std::vector<std::size_t> order;
-    for (std::size_t unit = 0; unit < unit_seconds.size(); ++unit)
-        if (unit_seconds[unit] > 0) order.push_back(unit);
-    constexpr std::size_t laps = 3;
-    std::vector<double> lap_ends;
-    std::vector<double> ends;  // of the units that have run, in order
-    double fetched = 0, ran = 0;
-    std::size_t oldest = 0;  // of those that hold room in the window
-    std::int64_t held = 0;
-    for (std::size_t i = 0; i < laps * order.size(); ++i) {
-        const auto unit = order[i % order.size()];
-        const auto bytes = shape.units[unit].weight_bytes;
-        double room_at = 0;
-        for (; oldest < i && held + bytes > window; ++oldest) {
-            held -= shape.units[order[oldest % order.size()]].weight_bytes;
-            room_at = ends[oldest];
-        }
-        held += bytes;
-        fetched = std::max(fetched, room_at) + static_cast<double>(bytes) / bytes_s;
-        ran = std::max(ran, fetched) + unit_seconds[unit];
-        ends.push_back(ran);
-        if ((i + 1) % order.size() == 0) lap_ends.push_back(ran);
-    }
-    return lap_ends[laps - 1] - lap_ends[laps - 2];
-}
-
 /// Of one leg: what it takes, and what it takes under the choice.
 struct Times {
     double plain = 0, chosen = 0;
 };
 
-Times times_of(const Plan& plan, const Leg& leg, Branch branch, bool first_leg, bool last_leg) {
+Times times_of(const Plan& plan, const Leg& leg, Branch branch, const std::optional<WeightWindow>& window, bool first_leg, bool last_leg) {
     const auto& shape = plan.shape;
     std::vector<double> units(shape.units.size());
     for (auto piece = leg.pieces.begin; piece < leg.pieces.end; ++piece)
@@ -267,7 +223,7 @@ Times times_of(const Plan& plan, const Leg& leg, Branch branch, bool first_leg, 
     for (const auto seconds : units) times.plain += seconds;
     times.chosen = times.plain;
     const auto pose = shape.sees_pose[index(branch)] && !plan.memory.keep_pose_features ? 1e-9 * static_cast<double>(shape.pose_ns) : 0.0;
-    if (plan.memory.stream_window > 0) times.chosen = streamed_seconds(shape, units, plan.memory.stream_window, device_table(plan.on_gpu).stream_bytes_s);
+    if (window) times.chosen = streamed_seconds(*window, units, device_table(plan.on_gpu).stream_bytes_s);
     if (first_leg) times.chosen += pose;
     if (last_leg && plan.memory.remake_first_skip) times.chosen += pose + 1e-9 * static_cast<double>(shape.pieces.front().cost[index(branch)]);
     return times;
@@ -278,12 +234,14 @@ Times times_of(const Plan& plan, const Leg& leg, Branch branch, bool first_leg, 
 double slow_down(const Plan& plan) {
     std::map<std::pair<std::size_t, Branch>, std::vector<Times>> known;
     std::vector<Times> ranks(index(plan.num_ranks()));
+    std::vector<std::optional<WeightWindow>> windows(ranks.size());
+    for (int rank = 0; rank < plan.num_ranks() && plan.memory.stream_window > 0; ++rank) windows[index(rank)] = weight_windows(plan, rank).chosen;
     for (std::int64_t slice = 0; slice < plan.num_slices(); ++slice)
         for (const auto branch : plan.deal.branches()) {
             const auto& route = plan.deal.route(slice, branch);
             auto& legs = known[{plan.deal.route_index(slice, branch), branch}];
             for (auto leg = legs.size(); leg < route.legs.size(); ++leg)
-                legs.push_back(times_of(plan, route.legs[leg], branch, leg == 0, leg + 1 == route.legs.size()));
+                legs.push_back(times_of(plan, route.legs[leg], branch, windows[index(route.legs[leg].rank)], leg == 0, leg + 1 == route.legs.size()));
             for (std::size_t leg = 0; leg < legs.size(); ++leg) {
                 ranks[index(route.legs[leg].rank)].plain += legs[leg].plain;
                 ranks[index(route.legs[leg].rank)].chosen += legs[leg].chosen;

@@ -4,21 +4,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <span>
 #include <string>
 #include <vector>
 
 /// How much memory a job takes, from plain values: what the model says of its pieces (PassShape), and who runs them.
 namespace weft::plan {
 
-/// Bytes of one pass's tensors on the rank of a leg, at most, slots apart; with the weights that are there beside each unit, where `streamed` gives them.
-[[nodiscard]] std::int64_t leg_bytes(const PassShape& shape, const Route& route, std::size_t leg, Branch branch, std::span<const std::int64_t> streamed = {});
+/// By unit, bytes of one pass's tensors on the rank of a leg while it runs, at most, slots apart. What is there while the pass begins counts for each.
+[[nodiscard]] std::vector<std::int64_t> leg_bytes(const PassShape& shape, const Route& route, std::size_t leg, Branch branch);
 
-/// By unit, of those that run on a rank: bytes of weights that are there while it runs, when they are streamed through a window (src/model/weight_stream.hpp).
-[[nodiscard]] std::vector<std::int64_t> streamed_bytes(const PassShape& shape, const std::vector<bool>& units, std::int64_t window);
-
-/// The smallest window: any unit and the one behind it, of those that run on a rank.
-[[nodiscard]] std::int64_t least_window(const PassShape& shape, const std::vector<bool>& units);
+/// The same for any pass on a rank.
+[[nodiscard]] std::vector<std::int64_t> pass_bytes(const Plan& plan, int rank);
 
 /// What a process takes on its device beside tensors and operators, by kind of device.
 struct DeviceTable {

@@ -30,11 +30,6 @@ JobBench::JobBench(const Settings& settings, const ComputeDevice& device) : devi
     mistakes.throw_if_any("the model does not open:");
 }
 
-std::int64_t JobBench::least_window(const Settings& settings) const {
-    const auto plan = plan_one_slice(*model_, settings, device_.kind());
-    return plan::least_window(plan.shape, std::vector<bool>(plan.shape.units.size(), true));
-}
-
 WholeJob JobBench::run(const Settings& settings, const ClipInputs& inputs, const RunOptions& options) const {
     constexpr auto no_limit = std::numeric_limits<std::int64_t>::max() / 2;
     const auto plan = plan_one_slice(*model_, settings, device_.kind(), options.choice);
@@ -63,8 +58,7 @@ WholeJob JobBench::run(const Settings& settings, const ClipInputs& inputs, const
                                          [&](const std::vector<std::int64_t>& frames) { return inputs.maps.index_select(0, at::tensor(frames, at::kLong)); });
     phase(&plan::RankMemory::encode, [&] { family->encode(inputs.reference); });
     phase(&plan::RankMemory::denoise, [&] {
-        const std::vector<bool> all(family->units().size(), true);
-        load_denoiser(*family, plan, all);
+        load_denoiser(*family, plan, plan::writer);
         comm::Pulse pulse;
         Trace trace;
         ClipDenoiser denoiser(*family, plan, plan::writer, family->initial_latents(clip_frames(plan.num_frames)), settings.sampling.guidance, pulse, trace);

@@ -54,9 +54,6 @@ class JobBench {
 
     [[nodiscard]] WholeJob run(const Settings& settings, const ClipInputs& inputs, const RunOptions& options) const;
 
-    /// The smallest window through which weights can be streamed.
-    [[nodiscard]] std::int64_t least_window(const Settings& settings) const;
-
   private:
     ComputeDevice device_;
     std::unique_ptr<model::Model> model_;

@@ -86,13 +86,13 @@ TEST(Keys, OneTokenAttentionKeepsNoWeights) {
 TEST(RandomSource, AnyOrderGivesTheSameValues) {
     RandomSource one(7, at::kCPU, at::kFloat);
     RandomSource other(7, at::kCPU, at::kFloat);
-    const auto a = one.load("a.weight", {3, 5});
-    const auto b = one.load("b.norm.weight", {4});
-    const auto b_first = other.load("b.norm.weight", {4});
-    EXPECT_TRUE(at::equal(a, other.load("a.weight", {3, 5})));
+    const auto a = one.load("a.weight", {3, 5}, at::MemoryFormat::Contiguous);
+    const auto b = one.load("b.norm.weight", {4}, at::MemoryFormat::Contiguous);
+    const auto b_first = other.load("b.norm.weight", {4}, at::MemoryFormat::Contiguous);
+    EXPECT_TRUE(at::equal(a, other.load("a.weight", {3, 5}, at::MemoryFormat::Contiguous)));
     EXPECT_TRUE(at::equal(b, b_first));
-    EXPECT_FALSE(at::equal(a, RandomSource(8, at::kCPU, at::kFloat).load("a.weight", {3, 5})));
-    EXPECT_FALSE(at::equal(a, one.load("c.weight", {3, 5})));
+    EXPECT_FALSE(at::equal(a, RandomSource(8, at::kCPU, at::kFloat).load("a.weight", {3, 5}, at::MemoryFormat::Contiguous)));
+    EXPECT_FALSE(at::equal(a, one.load("c.weight", {3, 5}, at::MemoryFormat::Contiguous)));
 }
 
 }  // namespace

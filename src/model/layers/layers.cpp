@@ -106,16 +106,9 @@ at::Tensor layer_norm(const at::Tensor& x, const LayerNorm& norm) {
     return layer_norm_of_torch(x, norm);
 }
 
-namespace {
-/// The layout that convolutions over channels-last images want; made once here, else every call copies the weights.
-at::Tensor channels_last(const at::Tensor& weight) {
-    const OwnedBy owner(Owner::weights);
-    return weight.contiguous(at::MemoryFormat::ChannelsLast);
-}
-}  // namespace
-
+// Convolutions over channels-last images want their weights so too, else every call copies them.
 Conv2d take_conv(const Weights& weights, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride, std::int64_t padding) {
-    return {channels_last(weights.take("weight", {out, in, kernel, kernel})), weights.take("bias", {out}), stride, padding, padding};
+    return {weights.take("weight", {out, in, kernel, kernel}, c10::MemoryFormat::ChannelsLast), weights.take("bias", {out}), stride, padding, padding};
 }
 
 Linear take_pointwise(const Weights& weights, std::int64_t in, std::int64_t out, Pointwise form) {
@@ -125,7 +118,7 @@ Linear take_pointwise(const Weights& weights, std::int64_t in, std::int64_t out,
 }
 
 Conv2d take_temporal_conv(const Weights& weights, std::int64_t in, std::int64_t out) {
-    return {channels_last(weights.take("weight", {out, in, 3, 1, 1}).squeeze(-1)), weights.take("bias", {out}), 1, 1, 0};
+    return {weights.take("weight", {out, in, 3, 1, 1}, c10::MemoryFormat::ChannelsLast3d).squeeze(-1), weights.take("bias", {out}), 1, 1, 0};
 }
 
 at::Tensor conv2d_by_products(const at::Tensor& x, const Conv2d& conv, const at::Tensor& bias) {

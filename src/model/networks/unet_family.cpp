@@ -4,7 +4,6 @@
 #include "base/log.hpp"
 #include "device/meter.hpp"
 #include "model/pinned_weights.hpp"
-#include "plan/memory.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -50,10 +49,10 @@ void UNetFamily::bind(Unit& unit) const {
     unit.bind(Weights{*weights_});
 }
 
-void UNetFamily::load_denoiser(const std::vector<bool>& wanted, const plan::MemoryChoice& choice) {
+void UNetFamily::load_denoiser(const std::vector<bool>& wanted, const plan::MemoryChoice& choice, const plan::WeightWindows& windows) {
     ensure(wanted.size() == units_.size(), "each unit is wanted or not");
     choice_ = choice;
-    wanted_ = wanted;
+    windows_ = windows;
     if (std::find(wanted.begin(), wanted.end(), true) == wanted.end()) return;
     const auto known = context();
     weights_ = folder_.source(Part::denoiser, device_, form_.dtype);
@@ -64,30 +63,27 @@ void UNetFamily::load_denoiser(const std::vector<bool>& wanted, const plan::Memo
         if (!wanted[unit]) continue;
         bind(*units_[unit]);
         units_[unit]->set_context(root, known);
-        if (choice_.stream_window > 0) units_[unit]->release();
+        if (windows_.chosen) units_[unit]->release();
     }
     if (wanted.front()) pose_network_ = bound(folder_.networks().pose, folder_, Part::pose_network, device_, form_.dtype);
-    if (choice_.stream_window > 0) stream_weights(choice_.stream_window);
+    if (windows_.chosen) stream_weights(*windows_.chosen);
 }
 
-void UNetFamily::stream_weights(std::int64_t window) {
-    std::vector<std::int64_t> bytes;
-    for (const auto& unit : layout_.shape.units) bytes.push_back(unit.weight_bytes);
+void UNetFamily::stream_weights(const plan::WeightWindow& window) {
     if (device_.is_cuda()) weights_ = std::make_unique<PinnedWeights>(folder_.source(Part::denoiser, c10::kCPU, form_.dtype), device_);
     stream_.emplace(
-        units_, wanted_, std::move(bytes), window, device_, [this](Unit& unit) { bind(unit); }, streamed_before_);
+        units_, window, device_, [this](Unit& unit) { bind(unit); }, streamed_before_);
 }
 
 void UNetFamily::relieve() {
     pose_features_.clear();
     choice_.keep_pose_features = false;
     choice_.remake_in_decoder = true;
-    if (weights_ != nullptr && std::ranges::find(wanted_, true) != wanted_.end()) {
+    if (weights_ != nullptr && windows_.least) {
         end_stream();
         for (std::size_t unit = 0; unit < units_.size(); ++unit)
-            if (wanted_[unit]) units_[unit]->release();
-        choice_.stream_window = plan::least_window(layout_.shape, wanted_);
-        stream_weights(choice_.stream_window);
+            if (windows_.least->units[unit]) units_[unit]->release();
+        stream_weights(*windows_.least);
     }
     release_caches();
 }
@@ -113,6 +109,7 @@ void UNetFamily::drop_denoiser() {
     embedding_.reset();
     pose_network_.reset();
     pose_features_.clear();
+    release_caches();  // else the heap keeps pages, and a GPU's pool for weights memory that decoding could use
 }
 
 void UNetFamily::run(std::size_t unit, PassState& state, plan::FrameRange slots) {

@@ -33,7 +33,7 @@ class UNetFamily : public Family {
   public:
     c10::Device device() const final { return device_; }
     void encode(const at::Tensor& reference) final;
-    void load_denoiser(const std::vector<bool>& wanted, const plan::MemoryChoice& choice) final;
+    void load_denoiser(const std::vector<bool>& wanted, const plan::MemoryChoice& choice, const plan::WeightWindows& windows) final;
     using Family::load_denoiser;
     void drop_denoiser() final;
     const Units& units() const final { return units_; }
@@ -79,7 +79,7 @@ class UNetFamily : public Family {
   private:
     [[nodiscard]] Context context() const;
     void bind(Unit& unit) const;
-    void stream_weights(std::int64_t window);
+    void stream_weights(const plan::WeightWindow& window);
     void end_stream();
     void bind_decoder(c10::ScalarType dtype);
     /// Features of the frames in some slots of a slice, whose frames `frames` names in slot order: [slots, h, w, channels].
@@ -89,8 +89,8 @@ class UNetFamily : public Family {
     PoseMaps maps_;
     PassLayout layout_;
     plan::MemoryChoice choice_;
+    plan::WeightWindows windows_;
     Units units_;
-    std::vector<bool> wanted_;               ///< of the units
     std::unique_ptr<WeightSource> weights_;  ///< of the units, while any is loaded
     std::optional<WeightStream> stream_;
     StreamTimes streamed_before_;  ///< by streams before this one

@@ -38,7 +38,8 @@ class MusePoseFiles : public testing::TestWithParam<const char*> {
         EXPECT_THAT(mistakes.texts(), testing::IsEmpty());
         const auto source = folder.source(part, at::kCPU, at::kFloat);
         golden::Tensors tensors;
-        for (const auto& spec : folder.networks().keys(part)) tensors.emplace(spec.key, source->load(spec.key, spec.shape).clone());
+        for (const auto& spec : folder.networks().keys(part))
+            tensors.emplace(spec.key, source->load(spec.key, spec.shape, at::MemoryFormat::Contiguous).clone());
         return tensors;
     }
 
