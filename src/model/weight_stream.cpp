@@ -1,12 +1,9 @@
 #include "model/weight_stream.hpp"
 
 #include "base/error.hpp"
-#include "base/stopwatch.hpp"
 #include "device/cuda.hpp"
 
 #include <ATen/Parallel.h>
-#include <c10/core/DeviceGuard.h>
-#include <c10/core/Event.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
@@ -17,22 +14,11 @@
 namespace weft::model {
 
 namespace {
-/// A point in the work of the calling thread's current stream; nothing on CPUs.
-std::shared_ptr<c10::Event> mark(c10::Device device) {
-    if (!device.is_cuda()) return nullptr;
-    auto event = std::make_shared<c10::Event>(device.type());
-    event->record(c10::impl::VirtualGuardImpl(device.type()).getStream(device));
-    return event;
+constexpr double least_stall_s = 20e-6;  // what two marks on a GPU with nothing between them may be apart
 }
-
-/// The current stream goes on when that point is reached.
-void wait_for(const std::shared_ptr<void>& event, c10::Device device) {
-    if (event != nullptr) static_cast<c10::Event*>(event.get())->block(c10::impl::VirtualGuardImpl(device.type()).getStream(device));
-}
-}  // namespace
 
 WeightStream::WeightStream(Units& units, plan::WeightWindow window, c10::Device device, Bind bind, const StreamTimes& before)
-    : units_{units}, window_{std::move(window)}, device_{device}, bind_{std::move(bind)}, times_{before} {
+    : units_{units}, window_{std::move(window)}, device_{device}, bind_{std::move(bind)}, clock_{device}, times_{before} {
     ensure(std::ranges::find(window_.units, true) != window_.units.end(), "a stream has units to fetch");
     next_ = running_ = window_.behind(units_.size() - 1);
     thread_ = std::thread([this] { fetch_ahead(); });
@@ -55,7 +41,7 @@ bool WeightStream::may_fetch() const {
 void WeightStream::leave(std::size_t unit) {
     bound_.erase(unit);
     if (device_.is_cuda()) {
-        left_.emplace_back(unit, mark(device_));
+        left_.emplace_back(unit, clock_.mark());
         return;
     }
     units_[unit]->release();
@@ -63,6 +49,7 @@ void WeightStream::leave(std::size_t unit) {
 
 void WeightStream::need(std::size_t unit) {
     std::unique_lock lock(mutex_);
+    const auto begin = clock_.mark();
     if (unit != running_ && bound_.contains(running_)) leave(running_);
     running_ = unit;
     if (!bound_.contains(unit) && !(fetching_ && next_ == unit)) {  // another way than that of the units: what was fetched in vain goes
@@ -71,13 +58,10 @@ void WeightStream::need(std::size_t unit) {
         next_ = unit;
     }
     changed_.notify_all();
-    if (!bound_.contains(unit)) {
-        const auto begin_s = steady_seconds();
-        changed_.wait(lock, [&] { return bound_.contains(unit) || failure_ != nullptr; });
-        note(StreamStretch::Kind::stall, unit, begin_s);
-    }
+    changed_.wait(lock, [&] { return bound_.contains(unit) || failure_ != nullptr; });
     if (failure_ != nullptr) std::rethrow_exception(std::exchange(failure_, nullptr));
-    wait_for(bound_.at(unit), device_);
+    bound_.at(unit)->block();
+    under_way_.push_back({StreamStretch::Kind::stall, unit, begin, clock_.mark()});
 }
 
 void WeightStream::fetch_ahead() {
@@ -92,45 +76,53 @@ void WeightStream::fetch_ahead() {
     while (true) {
         changed_.wait(lock, [this] { return ends_ || !left_.empty() || may_fetch(); });
         if (ends_) return;
-        for (const auto& [unit, event] : std::exchange(left_, {})) {
-            wait_for(event, device_);
+        for (const auto& [unit, mark] : std::exchange(left_, {})) {
+            mark->block();
             units_[unit]->release();
         }
         if (!may_fetch()) continue;
         const auto unit = next_;
         fetching_ = true;
+        const auto begin = clock_.mark();
         lock.unlock();
-        const auto begin_s = steady_seconds();
         std::exception_ptr failure;
         try {
             bind_(*units_[unit]);
         } catch (...) {
             failure = std::current_exception();
         }
-        auto fetched = mark(device_);
         lock.lock();
         fetching_ = false;
-        note(StreamStretch::Kind::fetch, unit, begin_s);
+        under_way_.push_back({StreamStretch::Kind::fetch, unit, begin, clock_.mark()});
         if (failure != nullptr) {
             units_[unit]->release();
             failure_ = failure;
         } else {
             times_.bytes += window_.weights[unit];
-            bound_.emplace(unit, std::move(fetched));
+            bound_.emplace(unit, under_way_.back().end);
             next_ = window_.behind(unit);
+            note_ended();
         }
         changed_.notify_all();
     }
 }
 
-void WeightStream::note(StreamStretch::Kind kind, std::size_t unit, double begin_s) {
-    const auto end_s = steady_seconds();
-    (kind == StreamStretch::Kind::fetch ? times_.fetch_seconds : times_.waited_seconds) += end_s - begin_s;
-    stretches_.push_back({kind, unit, begin_s, end_s});
+void WeightStream::note_ended() {
+    std::erase_if(under_way_, [this](const Stretch& one) {
+        if (!one.end->reached()) return false;
+        const StreamStretch ended{one.kind, one.unit, one.begin->seconds(), one.end->seconds()};
+        const auto seconds = ended.end_s - ended.begin_s;
+        if (one.kind == StreamStretch::Kind::stall && seconds < least_stall_s) return true;
+        (one.kind == StreamStretch::Kind::fetch ? times_.fetch_seconds : times_.waited_seconds) += seconds;
+        stretches_.push_back(ended);
+        return true;
+    });
 }
 
 std::vector<StreamStretch> WeightStream::take_stretches() {
     const std::lock_guard lock(mutex_);
+    clock_.set();
+    note_ended();
     return std::exchange(stretches_, {});
 }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include "device/device_clock.hpp"
 #include "model/unit.hpp"
 #include "plan/weight_window.hpp"
 
@@ -24,7 +25,7 @@ struct StreamTimes {
     double waited_seconds = 0;  ///< by the pass, for weights that were not there yet
 };
 
-/// A stretch of streaming, on the clock of steady_seconds(): a unit's weights were fetched, or the pass waited for them.
+/// A stretch of streaming: a unit's weights were fetched, or the pass waited for them. On the clock of steady_seconds(), and where it happened, also on a GPU.
 struct StreamStretch {
     enum class Kind { fetch, stall } kind = Kind::fetch;
     std::size_t unit = 0;
@@ -47,33 +48,43 @@ class WeightStream {
     /// Waits until a unit is bound; it stays so until another one is asked for. Throws what binding threw.
     void need(std::size_t unit);
 
+    /// Of what had ended when the newest unit was fetched.
     [[nodiscard]] StreamTimes times() const;
-    /// Since the last call.
+    /// What has ended since the last call. On GPUs waits for the current stream.
     [[nodiscard]] std::vector<StreamStretch> take_stretches();
 
   private:
     void fetch_ahead();
     [[nodiscard]] bool may_fetch() const;
     void leave(std::size_t unit);
-    void note(StreamStretch::Kind kind, std::size_t unit, double begin_s);
+    void note_ended();
 
     Units& units_;
     plan::WeightWindow window_;
     c10::Device device_;
     Bind bind_;
 
+    using Mark = std::shared_ptr<const DeviceClock::Mark>;
+    struct Stretch {
+        StreamStretch::Kind kind;
+        std::size_t unit;
+        Mark begin, end;
+    };
+
     mutable std::mutex mutex_;
     std::condition_variable changed_;
-    std::map<std::size_t, std::shared_ptr<void>> bound_;  ///< units; on GPUs: each with an event behind its fetch
-    /// GPUs: units that passes are through with when an event is reached. The thread that fetches lets go of them, behind that event on its own stream: else
-    /// the allocator would give their place to a copy that is under way already, before it is free.
-    std::vector<std::pair<std::size_t, std::shared_ptr<void>>> left_;
+    DeviceClock clock_;
+    std::map<std::size_t, Mark> bound_;  ///< units, each with what is behind its fetch
+    /// GPUs: units that passes are through with when a mark is reached. The thread that fetches lets go of them, behind that mark on its own stream: else the
+    /// allocator would give their place to a copy that is under way already, before it is free.
+    std::vector<std::pair<std::size_t, Mark>> left_;
     std::size_t running_ = 0;  ///< the unit that was asked for last
     std::size_t next_ = 0;     ///< to be fetched
     bool fetching_ = false;
     bool ends_ = false;
     std::exception_ptr failure_;
     StreamTimes times_;
+    std::vector<Stretch> under_way_;
     std::vector<StreamStretch> stretches_;
     std::thread thread_;
 };

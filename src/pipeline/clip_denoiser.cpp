@@ -222,15 +222,15 @@ void ClipDenoiser::compute(const plan::Task& task) {
         passes = compute_with_others(pass);
     else
         compute_leg(task);
-    for (const auto& one : family_.take_stream_stretches())
-        trace_.add(one.kind == model::StreamStretch::Kind::fetch ? Trace::Kind::fetch : Trace::Kind::stall, static_cast<std::int64_t>(one.unit), one.begin_s,
-                   one.end_s);
     if (family_.device().is_cuda()) {  // once a task, so that the stall watch and the events know when it has really ended; the queue is short again soon
         pulse_.working(cat("the pass of ", plan::describe(pass), ", on the GPU"), gpu_seconds_ * static_cast<double>(passes));
         const Stopwatch watch;
         cuda::synchronize();
         gpu_seconds_ = watch.seconds() / static_cast<double>(passes);
     }
+    for (const auto& one : family_.take_stream_stretches())
+        trace_.add(one.kind == model::StreamStretch::Kind::fetch ? Trace::Kind::fetch : Trace::Kind::stall, static_cast<std::int64_t>(one.unit), one.begin_s,
+                   one.end_s);
 }
 
 void ClipDenoiser::compute_leg(const plan::Task& task) {

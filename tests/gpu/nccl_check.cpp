@@ -39,6 +39,8 @@ class Memory {
     /// With a fence behind the copy.
     [[nodiscard]] virtual comm::Buffer upload(const std::vector<std::byte>& bytes) = 0;
     [[nodiscard]] virtual std::vector<std::byte> download(const comm::Buffer& buffer) = 0;
+    /// Of the GPU, by all processes.
+    [[nodiscard]] virtual std::int64_t bytes_in_use() const { return 0; }
 };
 
 class HostMemory final : public Memory {
@@ -88,6 +90,11 @@ class GpuMemory final : public Memory {
         check(cudaEventRecord(event, stream_), "marking the stream");
         return buffer;
     }
+    std::int64_t bytes_in_use() const override {
+        std::size_t free = 0, total = 0;
+        check(cudaMemGetInfo(&free, &total), "asking for the free memory");
+        return static_cast<std::int64_t>(total - free);
+    }
     std::vector<std::byte> download(const comm::Buffer& buffer) override {
         std::vector<std::byte> bytes(buffer.bytes.size());
         check(cudaMemcpyAsync(bytes.data(), buffer.bytes.data(), bytes.size(), cudaMemcpyDeviceToHost, stream_), "copying from the GPU");
@@ -119,7 +126,8 @@ struct Found {
     std::string reason;
     double open_s = 0;
     double close_s = 0;
-    double gb_per_s = 0;  ///< one direction of one rank
+    double gb_per_s = 0;         ///< one direction of one rank
+    std::int64_t gpu_bytes = 0;  ///< that NCCL took of this rank's GPU, for all ranks on it
     std::int64_t messages = 0;
 };
 
@@ -217,6 +225,9 @@ double send_to_itself(comm::NcclCalls& calls, Memory& memory, std::size_t bytes)
 
 Found run_rank(comm::Transport& transport, const comm::DeviceOffer& offer, Memory& memory, const Options& options) {
     Found found;
+    transport.barrier();
+    const auto before = memory.bytes_in_use();
+    transport.barrier();
     const Stopwatch opening;
     found.reason = transport.use_device_transfers(offer, comm::DeviceWish::required).reason;
     found.open_s = opening.seconds();
@@ -232,6 +243,8 @@ Found run_rank(comm::Transport& transport, const comm::DeviceOffer& offer, Memor
         found.gb_per_s = static_cast<double>(options.bytes) / send_to_itself(*offer.calls, memory, options.bytes) / 1e9;
         found.messages = 1;
     }
+    transport.barrier();
+    found.gpu_bytes = memory.bytes_in_use() - before;
     transport.barrier();
     const Stopwatch closing;
     transport.leave(0);
@@ -281,8 +294,8 @@ int run(const Options& options) {
     }
     const auto& first = found.front();
     std::cout << "NCCL check: " << (options.stand_in ? "stand-in for " : "") << first.reason << ": opened in " << fixed(first.open_s, 2) << " s, "
-              << first.messages << " messages of rank 0 right, " << fixed(first.gb_per_s, 1) << " GB/s, closed in " << fixed(first.close_s, 2) << " s"
-              << std::endl;
+              << first.messages << " messages of rank 0 right, " << fixed(first.gb_per_s, 1) << " GB/s, closed in " << fixed(first.close_s, 2) << " s; "
+              << fixed(static_cast<double>(first.gpu_bytes) / 1e6, 0) << " MB of the GPU" << std::endl;
     return 0;
 }
 
