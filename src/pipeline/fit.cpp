@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <future>
 #include <map>
 #include <optional>
 #include <utility>
@@ -164,7 +165,7 @@ Largest largest(const FitRequest& request, std::int64_t least, std::int64_t most
     Largest found;
     std::vector<std::pair<std::int64_t, std::int64_t>> points;  // steps, bytes
     for (auto low = (least + step - 1) / step, high = most / step; low <= high;) {
-        auto next = (low + high) / 2;
+        auto next = points.empty() ? low : (low + high) / 2;  // where the least does not fit, nothing does
         if (const auto met = met_at(points, request.budget.value_or(0)); met && points.size() <= guesses) next = std::clamp(*met, low, high);
         auto tried = request;
         set(tried, next * step);
@@ -216,55 +217,70 @@ std::vector<std::string> nearest_that_fit(const FitRequest& request) {
     const auto& settings = request.settings;
     struct Found {
         double change;  ///< how much less is asked for
+        std::int64_t needed;
         std::string text;
     };
-    std::vector<Found> found;
-    std::int64_t needed = 0;
-    const auto tell = [&](double change, const std::string& what) { found.push_back({change, cat(what, " (needs ", human_bytes(needed), ")")}); };
-    const auto try_value = [&](std::int64_t now, std::int64_t least, std::int64_t step, const Set& set, const std::function<std::string(std::int64_t)>& name) {
-        const auto best = largest(request, least, now - 1, step, set);
-        if (best.value == 0) return;
-        needed = best.needed;
-        tell(static_cast<double>(now) / static_cast<double>(best.value), name(best.value));
+    std::vector<std::future<std::optional<Found>>> searches;  // side by side: each rehearses many jobs
+    const auto search = [&searches](auto look) { searches.push_back(std::async(std::launch::async, std::move(look))); };
+    const auto found_at = [](double change, const std::string& what, std::int64_t needed) {
+        return Found{change, needed, cat(what, " (needs ", human_bytes(needed), ")")};
     };
-    try_value(plan::slots_of(settings, request.num_poses), settings.slices.overlap + 1, 1, set_length,
-              [](std::int64_t value) { return cat("slices.length = ", value); });
-    try_value(
-        settings.video.width, 64, 64, [&](FitRequest& tried, std::int64_t value) { tried.settings.video = with_width(settings.video, value); },
-        [&](std::int64_t value) { return cat("video.width = ", value, " with video.height = ", with_width(settings.video, value).height); });
-    try_value(
-        settings.decode.chunk, 1, 1, [](FitRequest& tried, std::int64_t value) { tried.settings.decode.chunk = value; },
+    /// The largest value below `now`, named by `name`; counted as the change that it is, or as `change`.
+    const auto search_value = [&](const FitRequest& base, std::int64_t now, std::int64_t least, std::int64_t step, const Set& set,
+                                  const std::function<std::string(std::int64_t)>& name, std::optional<double> change = std::nullopt) {
+        search([=]() -> std::optional<Found> {
+            const auto best = largest(base, least, now - 1, step, set);
+            if (best.value == 0) return std::nullopt;
+            return found_at(change.value_or(static_cast<double>(now) / static_cast<double>(best.value)), name(best.value), best.needed);
+        });
+    };
+    const auto search_setting = [&](double change, const std::string& name, const std::function<void(Settings&)>& set) {
+        search([=]() -> std::optional<Found> {
+            auto tried = request;
+            set(tried.settings);
+            const auto made = possible(tried);
+            return made.fits ? std::optional(found_at(change, name, made.needed)) : std::nullopt;
+        });
+    };
+    const auto set_width = [video = settings.video](FitRequest& tried, std::int64_t value) { tried.settings.video = with_width(video, value); };
+    const auto name_length = [](std::int64_t value) { return cat("slices.length = ", value); };
+    const auto length = plan::slots_of(settings, request.num_poses);
+    const auto least_length = settings.slices.overlap + 1;
+    search_value(request, length, least_length, 1, set_length, name_length);
+    search_value(request, settings.video.width, 64, 64, set_width, [video = settings.video](std::int64_t value) {
+        return cat("video.width = ", value, " with video.height = ", with_width(video, value).height);
+    });
+    search_value(
+        request, settings.decode.chunk, 1, 1, [](FitRequest& tried, std::int64_t value) { tried.settings.decode.chunk = value; },
         [](std::int64_t value) { return cat("decode.chunk = ", value); });
-    const auto try_setting = [&](double change, const std::string& name, const std::function<void(Settings&)>& set) {
-        auto tried = request;
-        set(tried.settings);
-        const auto made = possible(tried);
-        needed = made.needed;
-        if (made.fits) tell(change, name);
-    };
     if (settings.memory.weights == WeightPlace::resident)
-        try_setting(1, "memory.weights = \"auto\"", [](Settings& tried) { tried.memory.weights = WeightPlace::automatic; });
+        search_setting(1, "memory.weights = \"auto\"", [](Settings& tried) { tried.memory.weights = WeightPlace::automatic; });
     if (settings.memory.numerics == NumericsRule::fixed)
-        try_setting(1, "memory.numerics = \"free\"", [](Settings& tried) { tried.memory.numerics = NumericsRule::free; });
+        search_setting(1, "memory.numerics = \"free\"", [](Settings& tried) { tried.memory.numerics = NumericsRule::free; });
     if (const auto dtype = settings.model.dtype; dtype == Dtype::fp32 || (dtype == Dtype::automatic && request.kind == c10::kCPU)) {
         const auto half = request.kind == c10::kCPU ? Dtype::bf16 : Dtype::fp16;
-        try_setting(1.5, cat("model.dtype and decode.dtype = \"", name_of(half), "\""),
-                    [half](Settings& tried) { tried.model.dtype = tried.decode.dtype = half; });
+        search_setting(1.5, cat("model.dtype and decode.dtype = \"", name_of(half), "\""),
+                       [half](Settings& tried) { tried.model.dtype = tried.decode.dtype = half; });
     }
-    if (found.size() < 3) {  // two at a time: with the smallest chunk
+    std::vector<Found> found;
+    const auto gather = [&] {
+        for (auto& one : std::exchange(searches, {}))
+            if (auto best = one.get(); best && std::ranges::find(found, best->needed, &Found::needed) == found.end()) found.push_back(*std::move(best));
+    };
+    gather();
+    if (found.size() < 3 && settings.decode.chunk > 1) {  // two at a time: with the smallest chunk
         auto small = request;
         small.settings.decode.chunk = 1;
-        const auto with_chunk = [&](const std::string& text) { return cat(text, " with decode.chunk = 1"); };
-        if (settings.decode.chunk > 1 && !possible(small).fits) {
-            if (const auto best = largest(small, settings.slices.overlap + 1, plan::slots_of(settings, request.num_poses) - 1, 1, set_length); best.value > 0) {
-                needed = best.needed;
-                tell(10, with_chunk(cat("slices.length = ", best.value)));
-            }
-            const auto narrower = [&](FitRequest& tried, std::int64_t value) { tried.settings.video = with_width(settings.video, value); };
-            if (const auto best = largest(small, 64, settings.video.width - 64, 64, narrower); best.value > 0) {
-                needed = best.needed;
-                tell(10, with_chunk(cat("video.width = ", best.value, ", video.height = ", with_width(settings.video, best.value).height)));
-            }
+        if (!possible(small).fits) {
+            search_value(
+                small, length, least_length, 1, set_length, [=](std::int64_t value) { return cat(name_length(value), " with decode.chunk = 1"); }, 10);
+            search_value(
+                small, settings.video.width - 63, 64, 64, set_width,
+                [video = settings.video](std::int64_t value) {
+                    return cat("video.width = ", value, ", video.height = ", with_width(video, value).height, " with decode.chunk = 1");
+                },
+                10);
+            gather();
         }
     }
     std::ranges::stable_sort(found, {}, &Found::change);

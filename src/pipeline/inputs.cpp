@@ -75,13 +75,14 @@ std::int64_t count_pixels(const Settings& settings) {
     return std::int64_t{picture.width} * picture.height;
 }
 
-std::int64_t count_poses(const Settings& settings) {
+std::int64_t count_poses(const Settings& settings, std::int64_t most) {
+    if (settings.input.frames > 0) most = std::min(most, settings.input.frames);
     io::VideoReader reader(settings.input_path(settings.input.pose));
-    std::int64_t frames = 0;
-    while (reader.skip()) ++frames;
+    std::int64_t frames = 0, poses = 0;
+    for (; poses < most && reader.skip(); ++frames)
+        if (frames % settings.input.stride == 0) ++poses;
     if (frames == 0) refuse(cat("input.pose: ", settings.input_path(settings.input.pose).string(), ": holds no frames"));
-    const auto poses = (frames + settings.input.stride - 1) / settings.input.stride;
-    return settings.input.frames > 0 ? std::min(poses, settings.input.frames) : poses;
+    return poses;
 }
 
 Inputs read_inputs(const Settings& settings, const std::function<bool(std::int64_t frame)>& keep) {

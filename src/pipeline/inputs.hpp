@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 
@@ -27,8 +28,8 @@ void check_inputs(const Settings& settings, Mistakes& mistakes);
 /// Pixels of the reference picture.
 [[nodiscard]] std::int64_t count_pixels(const Settings& settings);
 
-/// Pose frames after stride and limit, counted by decoding, since containers may be wrong. Refuses (exit code 2) a clip without frames.
-[[nodiscard]] std::int64_t count_poses(const Settings& settings);
+/// Pose frames after stride and limit, counted by decoding, since containers may be wrong; no further than `most`. Refuses (exit code 2) a clip without frames.
+[[nodiscard]] std::int64_t count_poses(const Settings& settings, std::int64_t most = std::numeric_limits<std::int64_t>::max());
 
 /// Decodes picture and poses. Keeps the maps of those frames of the clip for which `keep` says so; the digest is of all.
 /// Refuses (exit code 2) plain videos and clips without frames.

@@ -271,6 +271,7 @@ void Job::State::make_plan() {
         return fitted.plan;
     };
     if (num_ranks == 1) {
+        static_cast<void>(plan_for(count_poses(settings, settings.slices.length)));  // what fits for no clip so long is refused before poses are read
         inputs = read_inputs(settings, [](std::int64_t) { return true; });
         plan = plan_for(inputs.num_poses);
     } else {  // counted first, so that a rank keeps the maps of passes that begin here only

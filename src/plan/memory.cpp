@@ -106,11 +106,13 @@ std::vector<std::int64_t> pass_bytes(const Plan& plan, int rank) {
 }
 
 DeviceTable device_table(bool on_gpu) {
-    // launch/gpu-check memory, on an H100 with driver 580 and CUDA 13: what is in use less what the allocator has reserved, 695 to 697 MB, 770 to 777 once
-    // weights were streamed; reserved beyond given out, 30 to 160 MB for 0.8 to 5.5 GB. Held to 3 % alone, jobs of 0.3 to 1.8 GB ran out of memory.
+    // launch/gpu-check memory and nccl, on an H100 and an H200 with driver 580 and CUDA 13: what is in use less what the allocator has reserved, 695 to 697 MB,
+    // 770 to 777 once weights were streamed; reserved beyond given out, 30 to 160 MB for 0.8 to 5.5 GB. Held to 3 % alone, jobs of 0.3 to 1.8 GB ran out of
+    // memory. NCCL 2.28: 868 MB for a rank with a GPU of its own.
     if (on_gpu)
         return {.base_bytes = 700'000'000,
                 .stream_base_bytes = 80'000'000,
+                .nccl_bytes = 870'000'000,
                 .workspace_bytes = 34'000'000,
                 .slack = 0.03,
                 .slack_bytes = 120'000'000,
@@ -121,9 +123,15 @@ DeviceTable device_table(bool on_gpu) {
     return {.base_bytes = 70'000'000, .slack = 1, .most_slack_bytes = 230'000'000, .stream_bytes_s = 1e9};
 }
 
+namespace {
+/// Beside what the allocator takes.
+std::int64_t base_bytes(const DeviceTable& table, const Plan& plan) {
+    return table.base_bytes + (plan.memory.stream_window > 0 ? table.stream_base_bytes : 0) + (plan.latents_on_device ? table.nccl_bytes : 0);
+}
+}  // namespace
+
 std::int64_t allocator_limit(std::int64_t budget, const Plan& plan) {
-    const auto table = device_table(plan.on_gpu);
-    return budget - table.base_bytes - (plan.memory.stream_window > 0 ? table.stream_base_bytes : 0);
+    return budget - base_bytes(device_table(plan.on_gpu), plan);
 }
 
 std::int64_t tensors_within(std::int64_t budget, const Plan& plan) {
@@ -145,7 +153,7 @@ std::int64_t with_table(std::int64_t tensors, const Plan& plan) {
     if (tensors == 0) return 0;
     const auto table = device_table(plan.on_gpu);
     const auto slack = std::min(static_cast<double>(tensors) * table.slack, static_cast<double>(table.most_slack_bytes));
-    return tensors + static_cast<std::int64_t>(slack) + table.slack_bytes + table.base_bytes + (plan.memory.stream_window > 0 ? table.stream_base_bytes : 0);
+    return tensors + static_cast<std::int64_t>(slack) + table.slack_bytes + base_bytes(table, plan);
 }
 
 /// Noise for the latents is drawn in the host's memory: for a whole slice or clip, and once more in the order in which it is kept.

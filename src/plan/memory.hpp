@@ -20,6 +20,7 @@ namespace weft::plan {
 struct DeviceTable {
     std::int64_t base_bytes = 0;         ///< GPU: context and libraries. CPU: buffers that libraries keep
     std::int64_t stream_base_bytes = 0;  ///< more of it, once weights have been streamed
+    std::int64_t nccl_bytes = 0;         ///< more of it, where tensors travel from GPU to GPU
     std::int64_t workspace_bytes = 0;    ///< that stays among the tensors: cuBLAS's
     double slack = 0;                    ///< of tensors: blocks that the allocator holds and does not use
     std::int64_t slack_bytes = 0;        ///< of those, whatever the tensors are

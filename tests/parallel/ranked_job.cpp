@@ -50,8 +50,8 @@ Words RankedJob::generate_words(const std::string& program, const Words& sets) c
     return words;
 }
 
-Ended RankedJob::alone(const Words& sets) const {
-    return run(generate_words(weft_program(), sets), folder());
+Ended RankedJob::alone(const Words& sets, double timeout_s) const {
+    return run(generate_words(weft_program(), sets), folder(), timeout_s);
 }
 
 Ended RankedJob::mpirun(const Words& words, double timeout_s) const {

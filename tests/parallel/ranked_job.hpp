@@ -25,7 +25,7 @@ class RankedJob {
     [[nodiscard]] const fs::path& folder() const { return folder_.path(); }
 
     /// `weft generate config.toml` alone, with `--set` in front of each of `sets`.
-    [[nodiscard]] Ended alone(const Words& sets = {}) const;
+    [[nodiscard]] Ended alone(const Words& sets = {}, double timeout_s = 60) const;
     /// The same by mpirun on so many ranks.
     [[nodiscard]] Ended on(int ranks, const Words& sets = {}, double timeout_s = 60) const;
     /// By launch/run, the program being the one that fails as `fault` says ("kill 1 2": see faulty_main.cpp).
