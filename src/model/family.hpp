@@ -34,7 +34,7 @@ class Family {
     [[nodiscard]] virtual at::Tensor initial_latents(const std::vector<std::int64_t>& frames) = 0;
 
     /// Makes the units with true ready (by index; one entry a unit), and what every rank needs that runs any of them. Weights are streamed where `windows` has
-    /// a chosen one. The picture must be encoded.
+    /// a chosen one; without any, relieve() streams none. The picture must be encoded.
     virtual void load_denoiser(const std::vector<bool>& wanted, const plan::MemoryChoice& choice = {}, const plan::WeightWindows& windows = {}) = 0;
     void load_denoiser() { load_denoiser(std::vector<bool>(units().size(), true)); }
     virtual void drop_denoiser() = 0;

@@ -79,13 +79,13 @@ namespace {
 /// In a rehearsal: what is mapped from the file takes no memory of the process.
 at::Tensor without_data(const io::StoredTensor& stored, at::IntArrayRef shape, c10::ScalarType dtype, c10::MemoryFormat format) {
     const auto make = [&] { return at::empty(shape, at::TensorOptions{}.device(c10::kMeta).dtype(dtype), format); };
-    const auto in_the_file = [&] {
-        const Rehearsal::Uncounted uncounted;
+    const auto uncounted = [&] {
+        const Rehearsal::Uncounted in_the_file;
         return make();
     }();
     const auto* const first = stored.storage.data() + static_cast<std::size_t>(stored.offset) * io::element_bytes(stored.type);
-    const bool as_stored = scalar_type(stored.type) == dtype && on_border(first, 64) && stored.contiguous() && in_the_file.is_contiguous();
-    return as_stored && device_kind(in_the_file) == c10::kCPU ? in_the_file : make();
+    const bool as_stored = scalar_type(stored.type) == dtype && on_border(first, 64) && stored.contiguous() && uncounted.is_contiguous();
+    return as_stored && device_kind(uncounted) == c10::kCPU ? uncounted : make();
 }
 }  // namespace
 
@@ -95,6 +95,7 @@ at::Tensor FileSource::load(const std::string& key, at::IntArrayRef shape, c10::
     if (device_.is_meta()) return without_data(*stored, shape, dtype_, format);
     const auto tensor = as_tensor(*stored, file).view(shape);
     if (!device_.is_cpu()) return tensor.to(device_, dtype_).contiguous(format);
+    // What has both layouts, as kernels of 1 x 1, stays mapped.
     return tensor.is_contiguous(format) ? tensor.to(dtype_) : tensor.to(device_, dtype_, /*non_blocking=*/false, /*copy=*/false, format);
 }
 

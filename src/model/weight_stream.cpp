@@ -8,7 +8,6 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
-#include <memory>
 #include <optional>
 
 namespace weft::model {
@@ -35,7 +34,7 @@ WeightStream::~WeightStream() {
 }
 
 bool WeightStream::may_fetch() const {
-    return failure_ == nullptr && !bound_.contains(next_) && (bound_.empty() || window_.admits(running_, next_));
+    return failure_ == nullptr && !turning_ && !bound_.contains(next_) && (bound_.empty() || window_.admits(running_, next_));
 }
 
 void WeightStream::leave(std::size_t unit) {
@@ -50,16 +49,19 @@ void WeightStream::leave(std::size_t unit) {
 void WeightStream::need(std::size_t unit) {
     std::unique_lock lock(mutex_);
     const auto begin = clock_.mark();
-    if (unit != running_ && bound_.contains(running_)) leave(running_);
-    running_ = unit;
+    ensure(window_.units.at(unit), "a rank's stream is asked for units that run there");
+    for (; running_ != unit; running_ = window_.behind(running_))  // those that were passed over, too
+        if (bound_.contains(running_)) leave(running_);
     if (!bound_.contains(unit) && !(fetching_ && next_ == unit)) {  // another way than that of the units: what was fetched in vain goes
+        turning_ = true;
         changed_.wait(lock, [this] { return !fetching_; });
+        turning_ = false;
         while (!bound_.empty()) leave(bound_.begin()->first);
         next_ = unit;
     }
     changed_.notify_all();
     changed_.wait(lock, [&] { return bound_.contains(unit) || failure_ != nullptr; });
-    if (failure_ != nullptr) std::rethrow_exception(std::exchange(failure_, nullptr));
+    if (failure_ != nullptr) std::rethrow_exception(gone_ ? failure_ : std::exchange(failure_, nullptr));
     bound_.at(unit)->block();
     under_way_.push_back({StreamStretch::Kind::stall, unit, begin, clock_.mark()});
 }
@@ -73,6 +75,17 @@ void WeightStream::fetch_ahead() {
         own_stream.emplace(devices.getStreamFromGlobalPool(device_));
     }
     std::unique_lock lock(mutex_);
+    try {
+        fetch_until_the_end(lock);
+    } catch (...) {  // of the device itself
+        failure_ = std::current_exception();
+        gone_ = true;
+        fetching_ = false;
+        changed_.notify_all();
+    }
+}
+
+void WeightStream::fetch_until_the_end(std::unique_lock<std::mutex>& lock) {
     while (true) {
         changed_.wait(lock, [this] { return ends_ || !left_.empty() || may_fetch(); });
         if (ends_) return;

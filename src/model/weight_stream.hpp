@@ -48,13 +48,14 @@ class WeightStream {
     /// Waits until a unit is bound; it stays so until another one is asked for. Throws what binding threw.
     void need(std::size_t unit);
 
-    /// Of what had ended when the newest unit was fetched.
+    /// Of what had ended when the newest unit was fetched, or stretches were taken.
     [[nodiscard]] StreamTimes times() const;
     /// What has ended since the last call. On GPUs waits for the current stream.
     [[nodiscard]] std::vector<StreamStretch> take_stretches();
 
   private:
     void fetch_ahead();
+    void fetch_until_the_end(std::unique_lock<std::mutex>& lock);
     [[nodiscard]] bool may_fetch() const;
     void leave(std::size_t unit);
     void note_ended();
@@ -81,7 +82,9 @@ class WeightStream {
     std::size_t running_ = 0;  ///< the unit that was asked for last
     std::size_t next_ = 0;     ///< to be fetched
     bool fetching_ = false;
+    bool turning_ = false;  ///< to another unit than the next one: nothing more is fetched before
     bool ends_ = false;
+    bool gone_ = false;  ///< the thread, by a failure that stays
     std::exception_ptr failure_;
     StreamTimes times_;
     std::vector<Stretch> under_way_;

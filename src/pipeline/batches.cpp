@@ -18,15 +18,17 @@ BatchBytes batch_bytes(const plan::Plan& plan, int rank, std::int64_t budget) {
     return {.first = plan::rank_memory(plan, rank).activations,
             .more = plan.shape.more_bytes,
             .limit = plan::tensors_within(budget, plan),
-            .slack = plan::device_table(plan.on_gpu).slack};
+            .slack = plan::device_table(plan.on_gpu).slack,
+            .most_slack = plan::device_table(plan.on_gpu).most_slack_bytes};
 }
 
 Batches::Batches(const BatchBytes& bytes, std::function<std::int64_t()> free, std::function<void(const std::string&)> record)
     : bytes_{bytes}, free_{std::move(free)}, record_{std::move(record)} {}
 
 std::int64_t Batches::fitting(std::int64_t wanted, std::int64_t held, std::int64_t step) {
-    const auto free = static_cast<std::int64_t>((1 - reserve) / (1 + bytes_.slack) * static_cast<double>(free_()));
-    const auto room = std::min(bytes_.limit - held, free);
+    const auto free = (1 - reserve) * static_cast<double>(free_());
+    const auto for_tensors = std::max(free / (1 + bytes_.slack), free - static_cast<double>(bytes_.most_slack));
+    const auto room = std::min(bytes_.limit - held, static_cast<std::int64_t>(for_tensors));
     const auto beside = bytes_.more > 0 && room > bytes_.first ? (room - bytes_.first) / bytes_.more : 0;
     const auto fit = std::min(1 + beside, most_);
     if (step != step_ && fitted_ != no_limit && (fit >= wanted || fit >= fitted_ + (fitted_ + 1) / 2)) {  // what only flutters is left as it is

@@ -16,6 +16,7 @@ struct BatchBytes {
     std::int64_t more = 0;   ///< each beside it
     std::int64_t limit = 0;  ///< tensors may hold at once
     double slack = 0;        ///< of tensors, that the device's allocator takes too
+    std::int64_t most_slack = std::numeric_limits<std::int64_t>::max();
 };
 [[nodiscard]] BatchBytes batch_bytes(const plan::Plan& plan, int rank, std::int64_t budget);
 

@@ -9,74 +9,20 @@
 #include "device/meter.hpp"
 #include "pipeline/once_more.hpp"
 #include "pipeline/staging.hpp"
+#include "plan/memory.hpp"
 #include "plan/weight_window.hpp"
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstring>
-#include <numeric>
 #include <thread>
 
 namespace weft::pipeline {
 
-namespace {
-using plan::FrameRange;
-using plan::FrameRanges;
-
-/// A part of a tensor whose rows stand for the frames of some ranges: `count` rows from `row` on are the frames from `frame` on.
-struct Run {
-    std::int64_t row, frame, count;
-};
-
-/// The rows that stand for frames of `wanted`.
-std::vector<Run> runs_of(const FrameRanges& rows, FrameRange wanted) {
-    std::vector<Run> runs;
-    std::int64_t row = 0;
-    for (const auto& range : rows) {
-        const auto begin = std::max(range.begin, wanted.begin);
-        const auto end = std::min(range.end, wanted.end);
-        if (begin < end) runs.push_back({row + begin - range.begin, begin, end - begin});
-        row += range.size();
-    }
-    return runs;
-}
-
-/// The frames of a slice as its slots have them: a private anchor comes first, though its number is the largest.
-std::vector<Run> runs_of_slots(const plan::Slice& slice, FrameRange wanted) {
-    std::vector<Run> runs;
-    for (std::size_t slot = 0; slot < slice.frames.size(); ++slot) {
-        const auto frame = slice.frames[slot];
-        if (frame < wanted.begin || frame >= wanted.end) continue;
-        const auto row = static_cast<std::int64_t>(slot);
-        if (!runs.empty() && runs.back().row + runs.back().count == row && runs.back().frame + runs.back().count == frame)
-            ++runs.back().count;
-        else
-            runs.push_back({row, frame, 1});
-    }
-    return runs;
-}
-
-at::Tensor column(const std::vector<float>& values) {
-    auto made = at::empty({static_cast<std::int64_t>(values.size()), 1, 1, 1}, at::TensorOptions{}.dtype(c10::kFloat));
-    std::memcpy(made.mutable_data_ptr(), values.data(), values.size() * sizeof(float));
-    return made;
-}
-
-/// Linear over the clip; what stands for another frame is guided as that is.
-at::Tensor guidance_of(const plan::Plan& plan, std::array<double, 2> ends) {
-    const auto clip = at::linspace(ends[0], ends[1], plan.num_frames, at::TensorOptions{}.dtype(c10::kFloat));
-    std::vector<std::int64_t> shown;
-    for (std::int64_t latent = 0; latent < plan.num_latents; ++latent) shown.push_back(plan.shown(latent));
-    return clip.index_select(0, at::tensor(shown, at::TensorOptions{}.dtype(c10::kLong))).view({-1, 1, 1, 1});
-}
-
-}  // namespace
-
 void load_denoiser(model::Family& family, const plan::Plan& plan, int rank) {
     const auto units = plan.shape.units_of(plan.deal.pieces_of(rank));
     auto choice = plan.memory;
-    auto windows = plan::weight_windows(plan, rank);
+    auto windows = plan::weight_windows(plan, rank, plan::pass_bytes(plan, rank));
     once_more(
         "loading the denoiser",
         [&] {
@@ -89,16 +35,7 @@ void load_denoiser(model::Family& family, const plan::Plan& plan, int rank) {
 
 ClipDenoiser::ClipDenoiser(model::Family& family, const plan::Plan& plan, int rank, at::Tensor latents, std::array<double, 2> guidance, comm::Pulse& pulse,
                            Trace& trace, Travel travel)
-    : family_{family},
-      plan_{plan},
-      rank_{rank},
-      pulse_{pulse},
-      trace_{trace},
-      travel_{travel},
-      kept_{plan.kept(rank)},
-      latents_{std::move(latents)},
-      guidance_{guidance_of(plan, guidance).to(latents_.device())} {
-    ensure(latents_.size(0) == plan::count(kept_), "a rank's latents are those that it keeps");
+    : family_{family}, plan_{plan}, rank_{rank}, pulse_{pulse}, trace_{trace}, travel_{travel}, frames_{plan, rank, std::move(latents), guidance} {
     for (auto& seconds : piece_seconds_) seconds.resize(static_cast<std::size_t>(plan.shape.num_pieces()));
     make_slots();
 }
@@ -138,34 +75,14 @@ model::FrameSize ClipDenoiser::frame_size(const plan::Room& room) const {
     return layout.state.at(piece).at(static_cast<std::size_t>(part - state.begin()));
 }
 
-void ClipDenoiser::append_rows(std::vector<at::Tensor>& parts, FrameRange frames) const {
-    for (const auto& run : runs_of(kept_, frames)) parts.push_back(latents_.narrow(0, run.row, run.count));
-}
-
-/// Rows of the kept latents, in order; always a copy.
-at::Tensor ClipDenoiser::gather(const FrameRanges& frames) const {
-    std::vector<at::Tensor> parts;
-    for (const auto& range : frames) append_rows(parts, range);
-    return at::cat(parts);
-}
-
-std::int64_t ClipDenoiser::owned_among(const FrameRanges& frames) const {
-    std::int64_t owned = 0;
-    for (const auto& range : frames)
-        for (auto frame = range.begin; frame < range.end; ++frame) owned += plan_.owner.at(static_cast<std::size_t>(frame)) == rank_ ? 1 : 0;
-    return owned;
-}
-
 model::PassState ClipDenoiser::state_of(const plan::Task& task, std::size_t leg) {
     const auto& pass = task.pass;
     if (leg == 0) {
         const auto& slice = plan_.slices.at(static_cast<std::size_t>(pass.slice));
-        std::vector<at::Tensor> slots;
-        for (const auto& run : runs_of_slots(slice, {0, plan_.num_latents})) append_rows(slots, {run.frame, run.frame + run.count});
         std::vector<std::int64_t> shown;
         shown.reserve(slice.frames.size());
         for (const auto frame : slice.frames) shown.push_back(plan_.shown(frame));
-        return family_.begin(pass, at::cat(slots), shown);
+        return family_.begin(pass, frames_.gather(slice), shown);
     }
     auto state = family_.resume(pass);
     auto& way = way_of(pass);
@@ -213,9 +130,8 @@ model::PassState ClipDenoiser::run_pieces(const plan::Task& task, std::size_t le
 
 void ClipDenoiser::compute(const plan::Task& task) {
     const auto& pass = task.pass;
-    std::erase_if(predictions_,
-                  [this](const auto& entry) { return entry.second.awaited == 0 && !ahead_.contains(entry.first); });  // of passes before, sent since
-    if (row_steps_.empty()) row_steps_.assign(static_cast<std::size_t>(plan::count(kept_)), pass.step);
+    frames_.forget_used(ahead_);  // of passes before, sent since
+    frames_.begin_with(pass.step);
     if (ahead_.erase(pass) > 0) return;
     std::int64_t passes = 1;
     if (batches_ && plan_.deal.route(pass.slice, pass.branch).legs.size() == 1)
@@ -239,7 +155,7 @@ void ClipDenoiser::compute_leg(const plan::Task& task) {
     const auto work = [&] {
         auto state = run_pieces(task, leg);
         if (task.pieces.end == plan_.shape.num_pieces())
-            add_prediction(pass, prediction_of(pass, family_.finish(state)));
+            frames_.add(pass, frames_.prediction_of(pass, family_.finish(state)));
         else
             leave(task, leg, state);
     };
@@ -255,15 +171,11 @@ std::vector<plan::Pass> ClipDenoiser::ready_with(const plan::Pass& pass) const {
     std::vector<plan::Pass> ready{pass};
     for (std::int64_t slice = 0; slice < plan_.num_slices(); ++slice) {
         const auto& frames = plan_.slices[static_cast<std::size_t>(slice)].frames;
-        const auto is_ready = [&](std::int64_t frame) {
-            const auto rows = runs_of(kept_, plan::FrameRange{frame, frame + 1});
-            return !rows.empty() && row_steps_[static_cast<std::size_t>(rows.front().row)] == pass.step;
-        };
         for (const auto branch : plan_.deal.branches()) {
             const plan::Pass other{pass.step, slice, branch};
             const auto& route = plan_.deal.route(slice, branch);
             const bool runs_here = route.legs.size() == 1 && route.first_rank() == rank_;
-            if (other != pass && runs_here && !ran_.contains(other) && std::ranges::all_of(frames, is_ready)) ready.push_back(other);
+            if (other != pass && runs_here && !ran_.contains(other) && frames_.are_behind(frames, pass.step)) ready.push_back(other);
         }
     }
     return ready;
@@ -271,7 +183,7 @@ std::vector<plan::Pass> ClipDenoiser::ready_with(const plan::Pass& pass) const {
 
 /// When memory runs out, first fewer passes run side by side, then what keeps the bits is done, then operations take fewer rows at once.
 std::int64_t ClipDenoiser::compute_with_others(const plan::Pass& pass) {
-    std::erase_if(ran_, [done = std::ranges::min(row_steps_)](const auto& one) { return one.step < done; });
+    std::erase_if(ran_, [done = frames_.least_step()](const auto& one) { return one.step < done; });
     auto together = ready_with(pass);
     while (true) {
         const auto fitting = batches_->fitting(static_cast<std::int64_t>(together.size()), meter::current(), pass.step);
@@ -309,7 +221,7 @@ void ClipDenoiser::run_together(std::vector<plan::Pass> passes) {
     const auto count = static_cast<double>(passes.size());
     auto& seconds = piece_seconds_[static_cast<std::size_t>(passes.front().branch)];
     std::ranges::stable_sort(passes, {}, &plan::Pass::branch);
-    std::vector<Prediction> predictions;
+    std::vector<KeptFrames::Prediction> predictions;
     {
         const OwnedBy owner(Owner::activations);
         pulse_.working(what, begin_seconds_ * count);
@@ -336,24 +248,10 @@ void ClipDenoiser::run_together(std::vector<plan::Pass> passes) {
         const auto slots = rows.size(0) / static_cast<std::int64_t>(passes.size());
         for (std::size_t i = 0; i < passes.size(); ++i) {
             const auto own = rows.narrow(0, static_cast<std::int64_t>(i) * slots, slots);
-            predictions.push_back(prediction_of(passes[i], passes.size() > 1 ? own.clone() : own));
+            predictions.push_back(frames_.prediction_of(passes[i], passes.size() > 1 ? own.clone() : own));
         }
     }
-    for (std::size_t i = 0; i < passes.size(); ++i) add_prediction(passes[i], std::move(predictions[i]));  // all of them, or memory ran out before the first
-}
-
-ClipDenoiser::Prediction ClipDenoiser::prediction_of(const plan::Pass& pass, at::Tensor rows) const {
-    auto frames = plan_.slices.at(static_cast<std::size_t>(pass.slice)).frames;
-    rows = rows.to(latents_.device());
-    if (!std::ranges::is_sorted(frames)) {  // a private anchor, whose slot comes first and its number last; a slice around the end of a ring
-        std::vector<std::int64_t> order(frames.size());
-        std::iota(order.begin(), order.end(), 0);
-        std::ranges::sort(order, [&frames](auto a, auto b) { return frames[static_cast<std::size_t>(a)] < frames[static_cast<std::size_t>(b)]; });
-        rows = rows.index_select(0, at::tensor(order, at::TensorOptions{}.dtype(c10::kLong)).to(rows.device()));
-    }
-    auto ranges = plan::ranges_of(std::move(frames));
-    const auto awaited = owned_among(ranges);
-    return {std::move(ranges), std::move(rows), awaited};
+    for (std::size_t i = 0; i < passes.size(); ++i) frames_.add(passes[i], std::move(predictions[i]));  // all of them, or memory ran out before the first
 }
 
 void ClipDenoiser::leave(const plan::Task& task, std::size_t leg, model::PassState& state) {
@@ -390,63 +288,17 @@ void ClipDenoiser::await_departure(const Outgoing& outgoing, const std::string& 
     }
 }
 
-void ClipDenoiser::add_prediction(const plan::Pass& pass, Prediction prediction) {
-    const auto [place, is_new] = predictions_.emplace(pass, std::move(prediction));
-    ensure(is_new, "a pass gives each rank its prediction once");
-}
-
-at::Tensor ClipDenoiser::blend(std::int64_t step, plan::Branch branch, FrameRange frames) const {
-    auto shape = latents_.sizes().vec();
-    shape.front() = frames.size();
-    auto sum = at::zeros(shape, latents_.options());
-    std::vector<float> weight_sum(static_cast<std::size_t>(frames.size()), 0.0F);
-    for (std::int64_t slice = 0; slice < static_cast<std::int64_t>(plan_.slices.size()); ++slice) {
-        for (const auto& slots : runs_of_slots(plan_.slices[static_cast<std::size_t>(slice)], frames)) {
-            const auto found = predictions_.find({step, slice, branch});
-            ensure(found != predictions_.end(), "frames are advanced when all their predictions are there");
-            const auto rows = runs_of(found->second.frames, {slots.frame, slots.frame + slots.count});
-            ensure(rows.size() == 1 && rows.front().count == slots.count, "a prediction holds the frames that are advanced");
-            const auto first = plan_.slot_weights.begin() + slots.row;
-            const auto weights = column({first, first + slots.count}).to(latents_.device());
-            sum.narrow(0, slots.frame - frames.begin, slots.count).add_(found->second.rows.narrow(0, rows.front().row, slots.count).to(c10::kFloat) * weights);
-            for (std::int64_t i = 0; i < slots.count; ++i)
-                weight_sum[static_cast<std::size_t>(slots.frame - frames.begin + i)] += plan_.slot_weights[static_cast<std::size_t>(slots.row + i)];
-        }
-    }
-    return sum.div_(column(weight_sum).to(latents_.device()));
-}
-
-/// The same frames in ranges that blending can hold in the caches of a CPU.
-FrameRanges ClipDenoiser::some_at_a_time(const FrameRanges& frames) const {
-    if (latents_.is_cuda()) return frames;
-    constexpr std::int64_t elements = 1 << 19;
-    const auto most = std::max<std::int64_t>(1, elements / plan_.frame_elements());
-    FrameRanges ranges;
-    for (const auto& range : frames)
-        for (auto begin = range.begin; begin < range.end; begin += most) ranges.push_back({begin, std::min(range.end, begin + most)});
-    return ranges;
-}
-
 void ClipDenoiser::advance(const plan::Advance& advance) {
     pulse_.working(cat("blending step ", advance.step + 1));
     const OwnedBy owner(Owner::latents);
-    for (const auto& frames : some_at_a_time(advance.frames))
+    for (const auto& frames : frames_.some_at_a_time(advance.frames))
         once_more(
             cat("blending step ", advance.step + 1), [this] { family_.relieve(); }, [&] {  // nothing is written before all is known
-                auto prediction = blend(advance.step, plan::Branch::conditional, frames);
-                if (plan_.guided) {
-                    const auto unconditional = blend(advance.step, plan::Branch::unconditional, frames);
-                    prediction = unconditional + guidance_.narrow(0, frames.begin, frames.size()) * (prediction - unconditional);
-                }
-                const auto rows = runs_of(kept_, frames);
-                ensure(rows.size() == 1 && rows.front().count == frames.size(), "a rank keeps the frames that it owns");
-                auto target = latents_.narrow(0, rows.front().row, frames.size());
-                const auto next = family_.step(target, prediction, advance.step);
+                const auto next = family_.step(frames_.latents(frames), frames_.guided_prediction(advance.step, frames), advance.step);
                 if (!std::isfinite(next.sum().item<double>())) throw not_finite(advance);
-                target.copy_(next);
-                note_steps(rows.front().row, frames.size(), advance.step + 1);
+                frames_.put({frames}, next, advance.step + 1);
             });
-    forget_advanced(advance);
+    frames_.forget_advanced(advance, ahead_);
 }
 
 Error ClipDenoiser::not_finite(const plan::Advance& advance) const {
@@ -455,20 +307,6 @@ Error ClipDenoiser::not_finite(const plan::Advance& advance) const {
                  cat("step ", advance.step + 1, ": latents with numbers that are not finite",
                      fp16 ? ", as when a network passes the 65504 of fp16; try model.dtype = \"bf16\"" : ". Are the weights whole? weft inspect MODEL tells",
                      ". The steps before it are saved"));
-}
-
-void ClipDenoiser::note_steps(std::int64_t row, std::int64_t count, std::int64_t steps) {
-    if (!row_steps_.empty()) std::fill_n(row_steps_.begin() + row, count, steps);
-}
-
-void ClipDenoiser::forget_advanced(const plan::Advance& advance) {
-    for (auto entry = predictions_.begin(); entry != predictions_.end();) {
-        auto& prediction = entry->second;
-        if (entry->first.step == advance.step)
-            for (const auto& range : advance.frames)
-                for (const auto& run : runs_of(prediction.frames, range)) prediction.awaited -= run.count;
-        entry = prediction.awaited == 0 && !ahead_.contains(entry->first) ? predictions_.erase(entry) : std::next(entry);
-    }
 }
 
 comm::Buffer ClipDenoiser::sent(const plan::Message& message, const at::Tensor& tensor) const {
@@ -484,13 +322,7 @@ comm::Buffer ClipDenoiser::pack(const plan::Message& message) {
         return buffer;
     }
     const OwnedBy owner(Owner::latents);
-    if (message.cargo != plan::Cargo::prediction) return sent(message, gather(message.frames));
-    const auto found = predictions_.find(message.pass);
-    ensure(found != predictions_.end(), "a prediction is sent when its pass has run");
-    std::vector<at::Tensor> parts;
-    for (const auto& range : message.frames)
-        for (const auto& run : runs_of(found->second.frames, range)) parts.push_back(found->second.rows.narrow(0, run.row, run.count));
-    return sent(message, at::cat(parts));
+    return sent(message, message.cargo == plan::Cargo::prediction ? frames_.prediction(message.pass, message.frames) : frames_.gather(message.frames));
 }
 
 comm::Buffer ClipDenoiser::room(const plan::Message& message) {
@@ -504,9 +336,9 @@ comm::Buffer ClipDenoiser::room(const plan::Message& message) {
     const std::array<std::int64_t, 4> sizes{plan::count(message.frames), plan_.latent_channels, plan_.latent_height, plan_.latent_width};
     if (by_device(message)) {
         const OwnedBy owner(Owner::latents);
-        return on_device(at::empty(sizes, latents_.options().dtype(type)));
+        return on_device(at::empty(sizes, frames_.latents().options().dtype(type)));
     }
-    auto buffer = room_for(sizes, type, latents_.device());
+    auto buffer = room_for(sizes, type, frames_.latents().device());
     ensure(static_cast<std::int64_t>(buffer.bytes.size()) == message.bytes, "a message is as long as the plan says");
     return buffer;
 }
@@ -518,24 +350,16 @@ void ClipDenoiser::take(const plan::Message& message, const comm::Buffer& buffer
         if (slot.is_cuda() && !by_device(message)) slot.copy_(from_host(buffer, slot.device()));
         return;  // elsewhere it was received where it belongs
     }
-    auto rows = tensor_in(buffer, latents_.device());
-    if (message.cargo == plan::Cargo::prediction) {
-        add_prediction(message.pass, {message.frames, std::move(rows), owned_among(message.frames)});
-        return;
-    }
-    std::int64_t row = 0;
-    for (const auto& range : message.frames)
-        for (const auto& run : runs_of(kept_, range)) {
-            latents_.narrow(0, run.row, run.count).copy_(rows.narrow(0, row, run.count));
-            note_steps(run.row, run.count, message.pass.step + 1);
-            row += run.count;
-        }
-    ensure(row == rows.size(0), "a rank keeps the latents that it is sent");
+    auto rows = tensor_in(buffer, frames_.latents().device());
+    if (message.cargo == plan::Cargo::prediction)
+        frames_.add(message.pass, frames_.prediction_of(message.frames, std::move(rows)));
+    else
+        frames_.put(message.frames, rows, message.pass.step + 1);
 }
 
-comm::Buffer ClipDenoiser::latents(const FrameRanges& frames) const {
+comm::Buffer ClipDenoiser::latents(const plan::FrameRanges& frames) const {
     const OwnedBy owner(Owner::latents);
-    return to_host(gather(frames));
+    return to_host(frames_.gather(frames));
 }
 
 }  // namespace weft::pipeline

@@ -4,13 +4,13 @@
 #include "model/family.hpp"
 #include "pipeline/batches.hpp"
 #include "pipeline/denoiser.hpp"
+#include "pipeline/kept_frames.hpp"
 #include "pipeline/trace.hpp"
 #include "plan/rooms.hpp"
 
 #include <ATen/core/Tensor.h>
 
 #include <array>
-#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -23,11 +23,10 @@ namespace weft::pipeline {
 /// How tensors travel from here.
 enum class Travel { host, device };
 
-/// Loads the wanted units under the plan's choice; when memory runs out, once more with as little as keeps the bits.
+/// Loads a rank's units under the plan's choice; when memory runs out, once more with as little as keeps the bits.
 void load_denoiser(model::Family& family, const plan::Plan& plan, int rank);
 
-/// This rank's share of the clip: the latents that its passes read and those that it owns, the predictions that its frames wait for, and the slots of the
-/// routes that come by; units are run by a model family.
+/// This rank's share of the clip: the frames that it keeps, and the slots of the routes that come by; units are run by a model family.
 class ClipDenoiser final : public Denoiser {
   public:
     /// `latents` [kept frames, channels, h, w] fp32, in the order of plan.kept(rank), with the steps before the program's first complete: in the host's memory,
@@ -47,17 +46,11 @@ class ClipDenoiser final : public Denoiser {
     [[nodiscard]] comm::Buffer latents(const plan::FrameRanges& frames) const override;
 
     /// For benchmarks, which run passes that no step follows.
-    void forget_predictions() { predictions_.clear(); }
+    void forget_predictions() { frames_.forget_predictions(); }
 
-    [[nodiscard]] const at::Tensor& kept_latents() const { return latents_; }
+    [[nodiscard]] const at::Tensor& kept_latents() const { return frames_.latents(); }
 
   private:
-    /// A pass's output for some of its frames, until all of them that this rank owns are advanced.
-    struct Prediction {
-        plan::FrameRanges frames;
-        at::Tensor rows;  ///< [frames, channels, h, w] in the network's type
-        std::int64_t awaited = 0;
-    };
     /// Where a room's tensor stands while it travels, so that the pass can go and what is held does not depend on the links' speed.
     struct Outgoing {
         at::Tensor tensor;
@@ -87,21 +80,9 @@ class ClipDenoiser final : public Denoiser {
     void await_departure(const Outgoing& outgoing, const std::string& what) const;
     /// Gives away what a task leaves for later legs.
     void leave(const plan::Task& task, std::size_t leg, model::PassState& state);
-    /// Of a pass that has run here; `rows` [slots, channels, h, w] in slot order.
-    [[nodiscard]] Prediction prediction_of(const plan::Pass& pass, at::Tensor rows) const;
     [[nodiscard]] bool by_device(const plan::Message& message) const { return travel_ == Travel::device && plan::for_device(message); }
     [[nodiscard]] comm::Buffer sent(const plan::Message& message, const at::Tensor& tensor) const;
-    [[nodiscard]] std::int64_t owned_among(const plan::FrameRanges& frames) const;
-    /// Rows of the kept latents, as views.
-    void append_rows(std::vector<at::Tensor>& parts, plan::FrameRange frames) const;
-    [[nodiscard]] at::Tensor gather(const plan::FrameRanges& frames) const;
-    /// Weighted mean of the slices' predictions for `frames`, [frames, channels, h, w] fp32, summed in slice order.
-    [[nodiscard]] at::Tensor blend(std::int64_t step, plan::Branch branch, plan::FrameRange frames) const;
-    [[nodiscard]] plan::FrameRanges some_at_a_time(const plan::FrameRanges& frames) const;
-    void add_prediction(const plan::Pass& pass, Prediction prediction);
     [[nodiscard]] Error not_finite(const plan::Advance& advance) const;
-    void note_steps(std::int64_t row, std::int64_t count, std::int64_t steps);
-    void forget_advanced(const plan::Advance& advance);
 
     model::Family& family_;
     const plan::Plan& plan_;
@@ -109,14 +90,10 @@ class ClipDenoiser final : public Denoiser {
     comm::Pulse& pulse_;
     Trace& trace_;
     Travel travel_;
-    plan::FrameRanges kept_;
-    at::Tensor latents_;
-    at::Tensor guidance_;  ///< [latent frames, 1, 1, 1]
-    std::map<plan::Pass, Prediction> predictions_;
+    KeptFrames frames_;
     std::optional<Batches> batches_;
     std::set<plan::Pass> ran_;                                            ///< side by side, of steps that are not complete here
     std::set<plan::Pass> ahead_;                                          ///< of these, whose turn has not come
-    std::vector<std::int64_t> row_steps_;                                 ///< of the kept latents: so many steps are complete
     bool relieved_ = false;                                               ///< the family was, when memory ran out
     std::vector<Way> ways_;                                               ///< by route
     double begin_seconds_ = 0;                                            ///< of the newest pass's inputs, for the stall watch; 0: not yet known

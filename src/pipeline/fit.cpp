@@ -217,13 +217,12 @@ std::vector<std::string> nearest_that_fit(const FitRequest& request) {
     const auto& settings = request.settings;
     struct Found {
         double change;  ///< how much less is asked for
-        std::int64_t needed;
         std::string text;
     };
     std::vector<std::future<std::optional<Found>>> searches;  // side by side: each rehearses many jobs
     const auto search = [&searches](auto look) { searches.push_back(std::async(std::launch::async, std::move(look))); };
     const auto found_at = [](double change, const std::string& what, std::int64_t needed) {
-        return Found{change, needed, cat(what, " (needs ", human_bytes(needed), ")")};
+        return Found{change, cat(what, " (needs ", human_bytes(needed), ")")};
     };
     /// The largest value below `now`, named by `name`; counted as the change that it is, or as `change`.
     const auto search_value = [&](const FitRequest& base, std::int64_t now, std::int64_t least, std::int64_t step, const Set& set,
@@ -265,7 +264,7 @@ std::vector<std::string> nearest_that_fit(const FitRequest& request) {
     std::vector<Found> found;
     const auto gather = [&] {
         for (auto& one : std::exchange(searches, {}))
-            if (auto best = one.get(); best && std::ranges::find(found, best->needed, &Found::needed) == found.end()) found.push_back(*std::move(best));
+            if (auto best = one.get()) found.push_back(*std::move(best));
     };
     gather();
     if (found.size() < 3 && settings.decode.chunk > 1) {  // two at a time: with the smallest chunk
@@ -275,7 +274,7 @@ std::vector<std::string> nearest_that_fit(const FitRequest& request) {
             search_value(
                 small, length, least_length, 1, set_length, [=](std::int64_t value) { return cat(name_length(value), " with decode.chunk = 1"); }, 10);
             search_value(
-                small, settings.video.width - 63, 64, 64, set_width,
+                small, settings.video.width, 64, 64, set_width,
                 [video = settings.video](std::int64_t value) {
                     return cat("video.width = ", value, ", video.height = ", with_width(video, value).height, " with decode.chunk = 1");
                 },

@@ -125,7 +125,8 @@ std::string output_toml(const Settings& settings) {
 /// else, and 10 Gbit/s between hosts.
 plan::Links links_of(const std::vector<comm::Identity>& everyone, Travel travel) {
     plan::Links links;
-    if (travel == Travel::device) links.local_bytes_s = plan::nccl_bytes_s;
+    links.gpu_to_gpu = travel == Travel::device;
+    if (links.gpu_to_gpu) links.local_bytes_s = plan::nccl_bytes_s;
     std::vector<std::string> hosts;
     for (const auto& one : everyone) {
         const auto found = std::find(hosts.begin(), hosts.end(), one.host);
@@ -271,7 +272,8 @@ void Job::State::make_plan() {
         return fitted.plan;
     };
     if (num_ranks == 1) {
-        static_cast<void>(plan_for(count_poses(settings, settings.slices.length)));  // what fits for no clip so long is refused before poses are read
+        // What fits for no clip so long is refused before poses are read.
+        if (!fit(fit_request(count_poses(settings, settings.slices.length))).fits) static_cast<void>(plan_for(count_poses(settings)));
         inputs = read_inputs(settings, [](std::int64_t) { return true; });
         plan = plan_for(inputs.num_poses);
     } else {  // counted first, so that a rank keeps the maps of passes that begin here only

@@ -15,6 +15,7 @@ struct Links {
     double remote_bytes_s = 1.25e9;  ///< out of a host, and into it, shared by its ranks
     double local_latency_s = 50e-6;
     double remote_latency_s = 100e-6;
+    bool gpu_to_gpu = true;  ///< tensors of ranks with GPUs travel by NCCL, not through the host's memory
 
     [[nodiscard]] int host_of(int rank) const { return host.empty() ? 0 : host.at(static_cast<std::size_t>(rank)); }
     [[nodiscard]] bool same_host(int a, int b) const { return host_of(a) == host_of(b); }

@@ -37,6 +37,8 @@ class Tensors {
             (room.tensor == 0 ? hidden_ : room.tensor == 1 ? partial_ : residual_) = std::move(tensor);
     }
 
+    [[nodiscard]] std::int64_t now() const { return now_; }
+
     /// Bytes while the piece runs, at most.
     std::int64_t run(std::int64_t number, Branch branch) {
         const auto& piece = shape_.pieces[index(number)];
@@ -75,22 +77,23 @@ class Tensors {
 
 }  // namespace
 
-std::vector<std::int64_t> leg_bytes(const PassShape& shape, const Route& route, std::size_t leg, Branch branch) {
+LegBytes leg_bytes(const PassShape& shape, const Route& route, std::size_t leg, Branch branch) {
     Tensors tensors(shape);
     if (leg == 0) tensors.begin(branch);
     for (const auto& room : rooms_of(shape, route))
         if (room.to_leg == leg) tensors.receive(room, room.bytes / std::max<std::int64_t>(1, room.slots.size()));
+    LegBytes bytes{.start = leg == 0 ? shape.begin[index(branch)] : tensors.now(), .units = std::vector<std::int64_t>(shape.units.size())};
     const auto& pieces = route.legs.at(leg).pieces;
-    std::vector<std::int64_t> bytes(shape.units.size());
     for (auto piece = pieces.begin; piece < pieces.end; ++piece) {
-        auto& most = bytes[index(shape.pieces[index(piece)].unit)];
-        most = std::max({most, leg == 0 ? shape.begin[index(branch)] : 0, tensors.run(piece, branch)});
+        auto& most = bytes.units[index(shape.pieces[index(piece)].unit)];
+        most = std::max(most, tensors.run(piece, branch));
     }
     return bytes;
 }
 
 std::vector<std::int64_t> pass_bytes(const Plan& plan, int rank) {
     std::vector<std::int64_t> bytes(plan.shape.units.size());
+    std::int64_t start = 0;
     std::set<std::pair<std::size_t, Branch>> looked_at;  // routes are shared by many slices
     for (std::int64_t slice = 0; slice < plan.num_slices(); ++slice)
         for (const auto branch : plan.deal.branches()) {
@@ -99,9 +102,12 @@ std::vector<std::int64_t> pass_bytes(const Plan& plan, int rank) {
             for (std::size_t leg = 0; leg < route.legs.size(); ++leg) {
                 if (route.legs[leg].rank != rank) continue;
                 const auto of_leg = leg_bytes(plan.shape, route, leg, branch);
-                for (std::size_t unit = 0; unit < bytes.size(); ++unit) bytes[unit] = std::max(bytes[unit], of_leg[unit]);
+                start = std::max(start, of_leg.start);
+                for (std::size_t unit = 0; unit < bytes.size(); ++unit) bytes[unit] = std::max(bytes[unit], of_leg.units[unit]);
             }
         }
+    for (auto& one : bytes)
+        if (one > 0) one = std::max(one, start);
     return bytes;
 }
 
@@ -165,9 +171,9 @@ std::int64_t noise_bytes(const Plan& plan) {
 void weigh_denoising(const Plan& plan, int rank, RankMemory& memory) {
     const auto pieces = plan.deal.pieces_of(rank);
     const auto held = rank_bytes(plan, rank);
-    const auto window = weight_windows(plan, rank).chosen;
-    const auto streamed = window ? window->held_bytes() : std::vector<std::int64_t>(plan.shape.units.size());
     const auto passes = pass_bytes(plan, rank);
+    const auto window = plan.memory.stream_window > 0 ? weight_windows(plan, rank, passes).chosen : std::nullopt;
+    const auto streamed = window ? window->held_bytes() : std::vector<std::int64_t>(plan.shape.units.size());
     for (std::size_t unit = 0; unit < passes.size(); ++unit) memory.activations = std::max(memory.activations, passes[unit] + streamed[unit]);
     const bool counts_latents = !plan.on_gpu || plan.latents_on_device;
     memory.weights = window ? plan.shape.kept_bytes(pieces) : held.weights;
@@ -243,7 +249,8 @@ double slow_down(const Plan& plan) {
     std::map<std::pair<std::size_t, Branch>, std::vector<Times>> known;
     std::vector<Times> ranks(index(plan.num_ranks()));
     std::vector<std::optional<WeightWindow>> windows(ranks.size());
-    for (int rank = 0; rank < plan.num_ranks() && plan.memory.stream_window > 0; ++rank) windows[index(rank)] = weight_windows(plan, rank).chosen;
+    for (int rank = 0; rank < plan.num_ranks() && plan.memory.stream_window > 0; ++rank)
+        windows[index(rank)] = weight_windows(plan, rank, pass_bytes(plan, rank)).chosen;
     for (std::int64_t slice = 0; slice < plan.num_slices(); ++slice)
         for (const auto branch : plan.deal.branches()) {
             const auto& route = plan.deal.route(slice, branch);

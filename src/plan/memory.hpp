@@ -10,10 +10,15 @@
 /// How much memory a job takes, from plain values: what the model says of its pieces (PassShape), and who runs them.
 namespace weft::plan {
 
-/// By unit, bytes of one pass's tensors on the rank of a leg while it runs, at most, slots apart. What is there while the pass begins counts for each.
-[[nodiscard]] std::vector<std::int64_t> leg_bytes(const PassShape& shape, const Route& route, std::size_t leg, Branch branch);
+/// Bytes of one pass's tensors on the rank of a leg, at most, slots apart.
+struct LegBytes {
+    std::int64_t start = 0;           ///< before the first unit runs
+    std::vector<std::int64_t> units;  ///< while each unit runs; 0 for those of other legs
+};
+[[nodiscard]] LegBytes leg_bytes(const PassShape& shape, const Route& route, std::size_t leg, Branch branch);
 
-/// The same for any pass on a rank.
+/// By unit, bytes of any pass's tensors on a rank while it runs, at most. A leg starts while the unit before it is the last that ran, whichever that is: what
+/// is there then counts for all.
 [[nodiscard]] std::vector<std::int64_t> pass_bytes(const Plan& plan, int rank);
 
 /// What a process takes on its device beside tensors and operators, by kind of device.

@@ -64,7 +64,7 @@ Plan make_plan(const Settings& settings, Slices slices, std::int64_t num_frames,
     plan.decode_chunk = shape.decode;
     plan.decode_last = shape.decode_last;
     plan.on_gpu = shape.on_gpu;
-    plan.latents_on_device = shape.on_gpu && num_ranks > 1;
+    plan.latents_on_device = shape.on_gpu && num_ranks > 1 && links.gpu_to_gpu;
     plan.links = links;
     lay_out(plan, settings, num_ranks, budget);
     plan.decode = decode_chunks(plan.num_frames, settings.decode.chunk);

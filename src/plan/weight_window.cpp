@@ -1,6 +1,6 @@
 #include "plan/weight_window.hpp"
 
-#include "plan/memory.hpp"
+#include "plan/plan.hpp"
 
 #include <algorithm>
 
@@ -28,7 +28,7 @@ std::vector<std::int64_t> WeightWindow::held_bytes() const {
     for (std::size_t unit = 0; unit < units.size(); ++unit) {
         if (!units[unit]) continue;
         auto held = weights[unit];
-        most[unit] = held;
+        most[unit] = held + binding[unit];  // where it is fetched when it is asked for
         for (auto next = behind(unit); admits(unit, next); next = behind(next)) {
             held += weights[next];
             most[unit] = std::max(most[unit], held + binding[next]);
@@ -57,10 +57,9 @@ WeightWindow weight_window(const PassShape& shape, const std::vector<bool>& unit
     return window;
 }
 
-WeightWindows weight_windows(const Plan& plan, int rank) {
+WeightWindows weight_windows(const Plan& plan, int rank, std::span<const std::int64_t> beside) {
     const auto units = plan.shape.units_of(plan.deal.pieces_of(rank));
     if (std::ranges::find(units, true) == units.end()) return {};
-    const auto beside = pass_bytes(plan, rank);
     const auto pool = plan.on_gpu ? Pool::apart : Pool::shared;
     WeightWindows windows{.chosen = {}, .least = weight_window(plan.shape, units, beside, 0, pool)};
     if (plan.memory.stream_window > 0) windows.chosen = weight_window(plan.shape, units, beside, plan.memory.stream_window, pool);

@@ -38,11 +38,11 @@ enum class Pool {
 [[nodiscard]] WeightWindow weight_window(const PassShape& shape, const std::vector<bool>& units, std::span<const std::int64_t> beside, std::int64_t bytes,
                                          Pool pool);
 
-/// The windows of a rank: that of the plan's choice, where weights are streamed, and the smallest one, for when memory runs out.
+/// The windows of a rank: that of the plan's choice, where weights are streamed, and the smallest one, for when memory runs out. `beside`: its pass_bytes().
 struct WeightWindows {
     std::optional<WeightWindow> chosen, least;
 };
-[[nodiscard]] WeightWindows weight_windows(const Plan& plan, int rank);
+[[nodiscard]] WeightWindows weight_windows(const Plan& plan, int rank, std::span<const std::int64_t> beside);
 
 /// Seconds of a pass, as one follows the other, when weights come through a window at a rate; `unit_seconds`: of its own work, 0 for units that do not run.
 [[nodiscard]] double streamed_seconds(const WeightWindow& window, std::span<const double> unit_seconds, double bytes_s);

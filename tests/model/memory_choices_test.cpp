@@ -71,8 +71,11 @@ TEST_P(MemoryChoices, KeepTheBitsWithinWhatThePlanSays) {
     const std::vector<bool> all(shape.units.size(), true);
     const std::vector pieces{plan::PieceRange{0, shape.num_pieces()}};
     const plan::Route whole{{{pieces.front(), 0}}, 1};
-    auto beside = plan::leg_bytes(shape, whole, 0, Branch::conditional);
-    std::ranges::transform(beside, plan::leg_bytes(shape, whole, 0, Branch::unconditional), beside.begin(), [](auto a, auto b) { return std::max(a, b); });
+    const auto conditional = plan::leg_bytes(shape, whole, 0, Branch::conditional);
+    const auto unconditional = plan::leg_bytes(shape, whole, 0, Branch::unconditional);
+    std::vector<std::int64_t> beside;
+    for (std::size_t unit = 0; unit < all.size(); ++unit)
+        beside.push_back(std::max({conditional.units[unit], unconditional.units[unit], conditional.start, unconditional.start}));
     plan::WeightWindows windows;
     std::vector<std::int64_t> streamed(all.size());
     if (wish.window > 0) {

@@ -34,6 +34,8 @@ std::vector<Sample> samples() {
             for (const int chunk : {1, 3, 12})
                 all.push_back({musepose, 128, 1, {cat("memory.weights=", weights), cat("decode.chunk=", chunk), "slices.length=12"}});
         for (const char* const kind : {"whole", "cut"}) all.push_back({musepose, 128, 3, {cat("layout.kind=", kind), "slices.length=12"}});
+        for (const char* const layout : {"layout.kind=cut", "layout.kind=stages"})  // whose ranks pass units over, or come by twice
+            all.push_back({musepose, 128, 3, {layout, "layout.map=folded", "memory.weights=streamed", "slices.length=12"}});
         for (const int stages : {2, 3, 4})
             for (const char* const map : {"straight", "folded"})
                 all.push_back({musepose, 128, stages, {"layout.kind=stages", cat("layout.stages=", stages), cat("layout.map=", map), "slices.length=12"}});

@@ -109,7 +109,7 @@ void UNetFamily::drop_denoiser() {
     embedding_.reset();
     pose_network_.reset();
     pose_features_.clear();
-    release_caches();  // else the heap keeps pages, and a GPU's pool for weights memory that decoding could use
+    if (!device_.is_meta()) release_caches();  // else the heap keeps pages, and a GPU's pool for weights memory that decoding could use
 }
 
 void UNetFamily::run(std::size_t unit, PassState& state, plan::FrameRange slots) {
