@@ -12,8 +12,10 @@ constexpr double group_eps_out = 1e-5;
 
 void ConvIn::run(PassState& state, plan::FrameRange slots) const {
     auto conv = conv_;
-    // Weights that are streamed may go before what is made again has read them: it has its own, which are small.
-    if (state.remakes_first_skip) conv.weight = conv.weight.clone(), conv.bias = conv.bias.clone();
+    if (state.remakes_first_skip) {  // streamed weights may go before what is made again has read them: it has its own, which are small
+        conv.weight = conv.weight.clone();
+        conv.bias = conv.bias.clone();
+    }
     const auto make = [conv, input = state.hidden, pose = std::move(state.pose)](plan::FrameRange some) {
         auto made = conv2d(input.narrow(0, some.begin, some.size()), conv);
         const auto features = pose ? pose(some) : at::Tensor{};
