@@ -192,6 +192,10 @@ void set_length(FitRequest& request, std::int64_t value) {
     request.num_poses = std::max(request.num_poses, value);  // else the clip would be shorter than the slice
 }
 
+Set set_width(const VideoSettings& video) {
+    return [video](FitRequest& request, std::int64_t value) { request.settings.video = with_width(video, value); };
+}
+
 }  // namespace
 
 std::vector<std::string> largest_that_fit(const FitRequest& request) {
@@ -206,8 +210,7 @@ std::vector<std::string> largest_that_fit(const FitRequest& request) {
     const auto poses = growth > 0 ? (room / growth + 1) * clip.num_poses / 11 : 0;
     const auto most_length = settings.model.family == FamilyName::musepose ? std::int64_t{128} : std::int64_t{512};
     const auto length = largest(request, settings.slices.overlap + 1, most_length, 1, set_length);
-    const auto width =
-        largest(request, 64, most_width, 64, [&](FitRequest& tried, std::int64_t value) { tried.settings.video = with_width(settings.video, value); });
+    const auto width = largest(request, 64, most_width, 64, set_width(settings.video));
     const auto size = with_width(settings.video, width.value);
     return {growth > 0 ? cat("about ", poses, " pose frames") : "any number of pose frames",
             cat("slices.length ", length.value, length.value >= most_length ? " or more" : ""), cat("video ", size.width, "x", size.height)};
@@ -241,12 +244,11 @@ std::vector<std::string> nearest_that_fit(const FitRequest& request) {
             return made.fits ? std::optional(found_at(change, name, made.needed)) : std::nullopt;
         });
     };
-    const auto set_width = [video = settings.video](FitRequest& tried, std::int64_t value) { tried.settings.video = with_width(video, value); };
     const auto name_length = [](std::int64_t value) { return cat("slices.length = ", value); };
     const auto length = plan::slots_of(settings, request.num_poses);
     const auto least_length = settings.slices.overlap + 1;
     search_value(request, length, least_length, 1, set_length, name_length);
-    search_value(request, settings.video.width, 64, 64, set_width, [video = settings.video](std::int64_t value) {
+    search_value(request, settings.video.width, 64, 64, set_width(settings.video), [video = settings.video](std::int64_t value) {
         return cat("video.width = ", value, " with video.height = ", with_width(video, value).height);
     });
     search_value(
@@ -274,7 +276,7 @@ std::vector<std::string> nearest_that_fit(const FitRequest& request) {
             search_value(
                 small, length, least_length, 1, set_length, [=](std::int64_t value) { return cat(name_length(value), " with decode.chunk = 1"); }, 10);
             search_value(
-                small, settings.video.width, 64, 64, set_width,
+                small, settings.video.width, 64, 64, set_width(settings.video),
                 [video = settings.video](std::int64_t value) {
                     return cat("video.width = ", value, ", video.height = ", with_width(video, value).height, " with decode.chunk = 1");
                 },

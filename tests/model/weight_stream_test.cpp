@@ -42,16 +42,25 @@ class ShelvedUnit final : public Unit {
     bool is_bound_ = false;
 };
 
+Units shelved(Shelf& shelf) {
+    Units units;
+    for (std::size_t i = 0; i < num_units; ++i) units.push_back(std::make_unique<ShelvedUnit>(i, shelf));
+    return units;
+}
+
+plan::WeightWindow window_of(std::int64_t room) {
+    return {.units = std::vector<bool>(num_units, true),
+            .weights = std::vector<std::int64_t>(num_units, unit_bytes),
+            .binding = std::vector<std::int64_t>(num_units, 0),
+            .room = std::vector<std::int64_t>(num_units, room)};
+}
+
 class WeightStreamOrder : public testing::TestWithParam<std::vector<std::size_t>> {};
 
 TEST_P(WeightStreamOrder, HoldsNoMoreThanTheWindowSays) {
     Shelf shelf;
-    Units units;
-    for (std::size_t i = 0; i < num_units; ++i) units.push_back(std::make_unique<ShelvedUnit>(i, shelf));
-    plan::WeightWindow window{.units = std::vector<bool>(num_units, true),
-                              .weights = std::vector<std::int64_t>(num_units, unit_bytes),
-                              .binding = std::vector<std::int64_t>(num_units, 0),
-                              .room = std::vector<std::int64_t>(num_units, num_units * unit_bytes)};
+    auto units = shelved(shelf);
+    auto window = window_of(num_units * unit_bytes);
     window.room.front() = 2 * unit_bytes;
     const auto most = window.held_bytes();
     KeyLister nothing;
@@ -75,12 +84,8 @@ INSTANTIATE_TEST_SUITE_P(Orders, WeightStreamOrder,
 TEST(WeightStream, TellsWhatFetchingThrewAndGoesOn) {
     Shelf shelf;
     shelf.fails_at = 1;
-    Units units;
-    for (std::size_t i = 0; i < num_units; ++i) units.push_back(std::make_unique<ShelvedUnit>(i, shelf));
-    const plan::WeightWindow window{.units = std::vector<bool>(num_units, true),
-                                    .weights = std::vector<std::int64_t>(num_units, unit_bytes),
-                                    .binding = std::vector<std::int64_t>(num_units, 0),
-                                    .room = std::vector<std::int64_t>(num_units, 2 * unit_bytes)};
+    auto units = shelved(shelf);
+    const auto window = window_of(2 * unit_bytes);
     KeyLister nothing;
     WeightStream stream(units, window, at::kCPU, [&](Unit& unit) { unit.bind(Weights{nothing}); });
     EXPECT_THROW(

@@ -5,8 +5,8 @@
 #include <iomanip>
 
 /// Promise 2: what a job holds is known before weights load. Each rank's peak in each phase beside what its plan said: within 5 %, never more than 1 % below.
-/// A few jobs by default; all, those of full size too, by `WEFT_MEMORY_ALL=1 launch/test -R MemoryPrediction`, which writes build/default/memory-prediction.tsv
-/// for tests/parallel/memory_plot.py.
+/// A few jobs by default; all, those of full size too, by `WEFT_MEMORY_ALL=1 launch/test -R MemoryPrediction`, which writes
+/// build/default/memory-prediction-FAMILY.tsv for tests/parallel/memory_plot.py.
 namespace weft::test {
 
 namespace {
