@@ -15,7 +15,7 @@ using ::testing::StartsWith;
 
 namespace {
 
-/// Fails on 3 ranks in step 2 or 3, says who, and goes on from there to the undisturbed bits.
+/// Fails on 3 ranks in step 2, says who, and goes on from there to the undisturbed bits.
 void expect_culprit_named(const std::string& fault, int rank, int code, const std::string& text, const Words& sets = {}) {
     const RankedJob job({.poses = 40, .steps = 3});
     expect_done(job.alone());
@@ -72,22 +72,20 @@ Words two_kinds(const RankedJob& job, const std::string& other_program, const Wo
 
 }  // namespace
 
-// A process that ends or stops at once takes with it what it has just sent and what its saver was about to write: then the fault comes a step later, so that
-// some step is saved.
 TEST(Failures, AKilledRankIsNamed) {
-    expect_culprit_named("kill 2 2", 2, 4, "signal 9");
+    expect_culprit_named("kill 2 1", 2, 4, "signal 9");
 }
 
 TEST(Failures, AKilledRankZeroIsNamed) {
-    expect_culprit_named("kill 0 2", 0, 4, "signal 9");
+    expect_culprit_named("kill 0 1", 0, 4, "signal 9");
 }
 
 TEST(Failures, AStoppedRankIsNamed) {
-    expect_culprit_named("stop 1 2", 1, 4, "no heartbeat for");
+    expect_culprit_named("stop 1 1", 1, 4, "no heartbeat for");
 }
 
 TEST(Failures, AStoppedRankZeroIsNamed) {
-    expect_culprit_named("stop 0 2", 0, 4, "no heartbeat for");
+    expect_culprit_named("stop 0 1", 0, 4, "no heartbeat for");
 }
 
 TEST(Failures, AStalledRankIsNamedWithItsPass) {

@@ -1,21 +1,33 @@
-// `weft`, but a rank fails where WEFT_FAULT says: "KIND RANK STEP", in front of the first task of that step (counted from 0) on that rank. Or its memory runs
-// out: "once RANK N" refuses the N-th tensor, "large RANK N" from there on all of 16 KiB and more, "all RANK N" all; "count RANK FILE" writes how many tensors
-// each phase makes.
+// `weft`, but a rank fails where WEFT_FAULT says: "KIND RANK STEP", in front of the first task of that step (counted from 0) on that rank, once events.jsonl
+// tells that some step is saved. Or its memory runs out: "once RANK N" refuses the N-th tensor, "large RANK N" from there on all of 16 KiB and more, "all RANK
+// N" all; "count RANK FILE" writes how many tensors each phase makes.
 #include "app/generate.hpp"
 #include "app/run.hpp"
 #include "device/meter.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 #include <stdexcept>
 #include <string>
 #include <thread>
 
 namespace {
+
+/// What a rank has sent for a step that is not saved yet may go down with it. Ten seconds at most, then what is expected of the saved step tells.
+void wait_for_a_saved_step() {
+    using namespace std::chrono_literals;
+    for (const auto until = std::chrono::steady_clock::now() + 10s; std::chrono::steady_clock::now() < until; std::this_thread::sleep_for(5ms)) {
+        std::ifstream in("events.jsonl");
+        const std::string told{std::istreambuf_iterator<char>(in), {}};
+        if (told.find("\"saved\":true") != std::string::npos) return;
+    }
+}
 
 void fail_as(const std::string& kind) {
     if (kind == "kill") std::raise(SIGKILL);
@@ -70,6 +82,7 @@ void add_faulty_generate(CLI::App& root, weft::app::Actions& actions) {
         std::istringstream(fault) >> kind >> rank >> step;
         if (task.rank != rank || task.pass.step != step) return;
         failed = true;
+        if (step > 0) wait_for_a_saved_step();
         fail_as(kind);
     };
     weft::app::add_generate_with(root, actions, options);
