@@ -22,7 +22,7 @@ struct ComputeDevice {
 };
 
 /// Takes the device that the settings ask for ("auto": a GPU where there is one), for the rank that is `node_rank`-th on its host:
-/// local device = node rank modulo visible devices. Sets thread count, determinism and the meter. Once a process.
+/// local device = node rank modulo visible devices. Sets thread count, determinism and the meter, and that this thread needs no gradients. Once a process.
 [[nodiscard]] ComputeDevice open_device(const DeviceSettings& settings, int node_rank = 0);
 
 /// For a Rehearsal of what such a device would hold.

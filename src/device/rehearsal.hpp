@@ -1,4 +1,5 @@
 #pragma once
+#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
@@ -40,6 +41,7 @@ class Rehearsal {
 
   private:
     std::shared_ptr<Counts> counts_;
+    at::AutoDispatchBelowADInplaceOrView no_gradients_;
 };
 
 /// Where a tensor lies, or where a tensor without data would.

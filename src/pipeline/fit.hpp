@@ -1,5 +1,4 @@
 #pragma once
-#include "base/error.hpp"
 #include "base/settings.hpp"
 #include "model/model.hpp"
 #include "plan/memory.hpp"
@@ -9,7 +8,6 @@
 #include <functional>
 #include <optional>
 #include <string>
-#include <vector>
 
 /// Fits a job into the memory that there is: of all that keeps the bits, what slows it down least.
 namespace weft::pipeline {
@@ -40,14 +38,11 @@ struct Fit {
 /// What was chosen and what it costs, for people: "weights stay, pose features are kept".
 [[nodiscard]] std::string choice_text(const plan::Plan& plan);
 
-/// Up to three changes, each of which lets the job fit without the others, the smallest first: "slices.length = 40 (needs 7.1 GiB)". Where too few settings do
-/// so alone, also with decode.chunk = 1.
-[[nodiscard]] std::vector<std::string> nearest_that_fit(const FitRequest& request);
-
-/// Of a job that fits: the largest number of pose frames, length of slices and size of the video, each alone, that fit: "slices.length 112".
-[[nodiscard]] std::vector<std::string> largest_that_fit(const FitRequest& request);
-
-/// The refusal of a job that does not fit: who needs how much where, and what would fit (exit code 3). `budget_name`: "memory.budget = "8GiB"".
-[[nodiscard]] Error does_not_fit(const FitRequest& request, const Fit& least, const std::string& budget_name);
+/// Whether a job fits with all that its settings let the planner do, and how much the fullest rank then needs.
+struct Possible {
+    bool fits = false;
+    std::int64_t needed = 0;
+};
+[[nodiscard]] Possible possible(const FitRequest& request);
 
 }  // namespace weft::pipeline

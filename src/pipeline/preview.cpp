@@ -4,7 +4,7 @@
 #include "base/text.hpp"
 #include "device/cuda.hpp"
 #include "model/open_model.hpp"
-#include "pipeline/fit.hpp"
+#include "pipeline/alternatives.hpp"
 #include "pipeline/inputs.hpp"
 #include "pipeline/unit_times.hpp"
 #include "plan/plan.hpp"
