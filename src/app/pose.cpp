@@ -4,6 +4,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/log.hpp"
+#include "base/stop.hpp"
 #include "base/text.hpp"
 #include "io/video_reader.hpp"
 #include "io/video_writer.hpp"
@@ -61,6 +62,7 @@ class PoseJob {
     explicit PoseJob(const PoseArguments& arguments) : arguments_{arguments}, inputs_{read_pose_inputs(arguments)} {}
 
     int run() {
+        stop::watch_signals();
         const auto& own = inputs_.driver_size;
         size_ = pose::map_size(own, arguments_.no_align ? own : inputs_.reference->size);
         io::VideoWriter film(arguments_.output, {.width = size_.map.width, .height = size_.map.height, .fps = inputs_.fps});
@@ -98,6 +100,7 @@ class PoseJob {
     void draw_film(io::VideoWriter& film) {
         for (auto number = inputs_.begin; number < inputs_.end; ++number) {
             film.write(pose::draw_map(poses_[static_cast<std::size_t>(number)], size_));
+            if (stop::requested()) throw Error(ExitCode::stopped, "stopped on a signal; nothing is kept, the same command begins anew");
             log::progress(cat("draw      frame ", number - inputs_.begin + 1, "/", inputs_.end - inputs_.begin));
         }
         const auto num_frames = film.finish();

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <csignal>
 #include <optional>
 
 /// `weft pose` as a user starts it: what it draws, what it says, what it refuses.
@@ -263,6 +264,22 @@ TEST(Pose, TakesThePictureThatIsNamedFromAnAnnotationFile) {
     const auto unnamed = folder.pose({"--reference", "reference.json", "--output", "maps.mkv"});
     EXPECT_EQ(unnamed.code, 2);
     EXPECT_THAT(unnamed.err, HasSubstr("--reference = reference.json: holds 2 pictures, none of them called as --image is"));
+}
+
+TEST(Pose, LeavesNothingWhereItIsStopped) {
+    const PoseFolder folder;
+    auto frames = json::array();
+    for (int i = 0; i < 40; ++i)
+        for (auto& frame : driver()) frames.push_back(frame);
+    folder.write("long.json", frames);
+    const auto before = folder.names();
+    Program program({weft_program(), "pose", "long.json", "--no-align", "--output", "out.mkv"}, folder / "");
+    while (!fs::exists(folder / "out.mkv.part")) ASSERT_FALSE(program.ends_within(0.001));
+    program.send(SIGTERM);
+    const auto ended = program.wait();
+    EXPECT_EQ(ended.code, 75) << ::testing::PrintToString(ended);
+    EXPECT_THAT(ended.err, HasSubstr("begins anew"));
+    EXPECT_EQ(folder.names(), before);
 }
 
 TEST(Pose, MapsAreWhatGenerateTakes) {
