@@ -46,7 +46,7 @@ ComputeDevice open_cuda(int node_rank) {
 
 ComputeDevice open_device(const DeviceSettings& settings, int node_rank) {
     meter::install();
-    thread_local const at::AutoDispatchBelowADInplaceOrView no_gradients;  // operators do not go through what records them
+    thread_local const at::AutoDispatchBelowADInplaceOrView no_gradients;  // this thread's operators skip autograd
     at::globalContext().setDeterministicFillUninitializedMemory(false);
     if (settings.kind == DeviceKind::cuda || (settings.kind == DeviceKind::automatic && cuda::device_count() > 0)) {
         at::set_num_threads(static_cast<int>(settings.threads));

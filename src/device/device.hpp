@@ -22,7 +22,8 @@ struct ComputeDevice {
 };
 
 /// Takes the device that the settings ask for ("auto": a GPU where there is one), for the rank that is `node_rank`-th on its host:
-/// local device = node rank modulo visible devices. Sets thread count, determinism and the meter, and that this thread needs no gradients. Once a process.
+/// local device = node rank modulo visible devices. Sets thread count, determinism and the meter of the process,
+/// and that this thread needs no gradients. The thread that computes calls it, outside any Rehearsal.
 [[nodiscard]] ComputeDevice open_device(const DeviceSettings& settings, int node_rank = 0);
 
 /// For a Rehearsal of what such a device would hold.

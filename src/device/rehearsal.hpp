@@ -41,7 +41,7 @@ class Rehearsal {
 
   private:
     std::shared_ptr<Counts> counts_;
-    at::AutoDispatchBelowADInplaceOrView no_gradients_;
+    at::AutoDispatchBelowADInplaceOrView no_gradients_;  // InferenceMode would mark tensors; this only skips autograd
 };
 
 /// Where a tensor lies, or where a tensor without data would.

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <future>
 #include <optional>
@@ -50,8 +52,9 @@ VideoSettings with_width(const VideoSettings& video, std::int64_t width) {
 }
 
 Dial length_of(const FitRequest& request) {
+    const auto overlap = request.settings.slices.overlap;
     return {.now = plan::slots_of(request.settings, request.num_poses),
-            .least = request.settings.slices.overlap + 1,
+            .least = std::max(overlap + 1, 2 * overlap),  // below, more passes and more of their predictions wait, and less is more
             .step = 1,
             .set =
                 [](FitRequest& tried, std::int64_t value) {
@@ -81,11 +84,11 @@ Dial chunk_of(const FitRequest& request) {
             .assignments = [](std::int64_t value) { return Assignments{cat("decode.chunk = ", value)}; }};
 }
 
-/// Types of half the size, where the job's are not.
+/// Types of half the size, where one of the job's is not.
 std::optional<Switch> half_of(const FitRequest& request) {
-    const auto dtype = request.settings.model.dtype;
     const bool cpu = request.kind == c10::kCPU;
-    if (dtype != Dtype::fp32 && !(dtype == Dtype::automatic && cpu)) return std::nullopt;
+    const auto is_whole = [cpu](Dtype dtype) { return dtype == Dtype::fp32 || (dtype == Dtype::automatic && cpu); };
+    if (!is_whole(request.settings.model.dtype) && !is_whole(request.settings.decode.dtype)) return std::nullopt;
     const auto half = cpu ? Dtype::bf16 : Dtype::fp16;
     return Switch{{cat("model.dtype = ", in_quotes(name_of(half))), cat("decode.dtype = ", in_quotes(name_of(half)))}, 1.5, [half](Settings& tried) {
                       tried.model.dtype = tried.decode.dtype = half;
@@ -131,11 +134,15 @@ struct Alternative {
     double change = 0;
     Assignments assignments;
     std::int64_t needed = 0;
-    std::int64_t value = 0;  ///< of a dial
+    std::int64_t value = 0;  ///< of the dial that `assignments` begins with
 
     [[nodiscard]] std::string text() const { return cat(join(assignments), " (needs ", human_bytes(needed), ")"); }
-    [[nodiscard]] bool has_all_of(const Alternative& other) const {
-        return std::ranges::all_of(other.assignments, [this](const auto& one) { return std::ranges::find(assignments, one) != assignments.end(); });
+    /// It asks for no more of the same, and changes no less beside it.
+    [[nodiscard]] bool is_worse_than(const Alternative& other) const {
+        const auto key_of = [](const std::string& assignment) { return assignment.substr(0, assignment.find(" = ")); };
+        const auto changes = [&](const std::string& key) { return std::ranges::find(assignments, key, key_of) != assignments.end(); };
+        return key_of(assignments.front()) == key_of(other.assignments.front()) && value <= other.value &&
+               std::ranges::all_of(other.assignments, changes, key_of);
     }
 };
 using Search = std::future<std::optional<Alternative>>;
@@ -163,21 +170,27 @@ Search switched(FitRequest request, const Switch& with) {
 }  // namespace
 
 std::vector<std::string> largest_that_fit(const FitRequest& request) {
-    constexpr std::int64_t most_width = 8192;
+    constexpr std::int64_t most_side = 8192;
     const auto& settings = request.settings;
     auto clip = request;
     clip.num_poses = std::max(request.num_poses, settings.slices.length);
     const auto once = possible(clip);
+    const auto clip_poses = clip.num_poses;
     clip.num_poses *= 11;
     const auto growth = (possible(clip).needed - once.needed) / 10;  // by as many frames as the clip has
-    const auto room = request.budget.value_or(0) - once.needed;
-    const auto poses = growth > 0 ? (room / growth + 1) * clip.num_poses / 11 : 0;
+    const auto room = std::max<std::int64_t>(0, request.budget.value_or(0) - once.needed);
+    const auto poses = growth > 0 ? clip_poses + room / growth * clip_poses + room % growth * clip_poses / growth : 0;
+    auto length = length_of(request), width = width_of(request);
+    length.least = length.now;  // which fits
+    width.least = width.now;
     const auto most_length = settings.model.family == FamilyName::musepose ? std::int64_t{128} : std::int64_t{512};
-    const auto length = largest(request, length_of(request), most_length);
-    const auto width = largest(request, width_of(request), most_width);
-    const auto size = with_width(settings.video, width.value);
-    return {growth > 0 ? cat("about ", poses, " pose frames") : "any number of pose frames",
-            cat("slices.length ", length.value, length.value >= most_length ? " or more" : ""), cat("video ", size.width, "x", size.height)};
+    const auto most_width = most_side * settings.video.width / std::max(settings.video.width, settings.video.height) / width.step * width.step;
+    const auto longest = std::max(length.now, largest(request, length, most_length).value);
+    const auto widest = std::max(width.now, largest(request, width, most_width).value);
+    const auto size = with_width(settings.video, widest);
+    const auto or_more = [](bool is_most) { return is_most ? " or more" : ""; };
+    return {growth > 0 ? cat("about ", poses, " pose frames") : "any number of pose frames", cat("slices.length ", longest, or_more(longest >= most_length)),
+            cat("video ", size.width, "x", size.height, or_more(widest >= most_width))};
 }
 
 std::vector<std::string> nearest_that_fit(const FitRequest& request) {
@@ -210,6 +223,7 @@ std::vector<std::string> nearest_that_fit(const FitRequest& request) {
         if (half && !half_helps) beside.push_back(*half);
         if (request.settings.decode.chunk > 1 && !chunk_helps) beside.push_back({{"decode.chunk = 1"}, 2, [](Settings& tried) { tried.decode.chunk = 1; }});
         std::vector<Search> searches;
+        if (beside.size() == 2) searches.push_back(turned_down(request, chunk_of(request), *half));
         for (const auto& one : beside) searches.push_back(turned_down(request, length, one));
         const auto others = beside;
         for (const double times : {1.33, 2.0}) {
@@ -225,9 +239,10 @@ std::vector<std::string> nearest_that_fit(const FitRequest& request) {
     std::ranges::stable_sort(found, {}, &Alternative::change);
     std::vector<Alternative> nearest;
     for (const auto& one : found)
-        if (nearest.size() < most_alternatives && std::ranges::none_of(nearest, [&](const auto& nearer) { return one.has_all_of(nearer); }))
+        if (nearest.size() < most_alternatives && std::ranges::none_of(nearest, [&](const auto& nearer) { return one.is_worse_than(nearer); }))
             nearest.push_back(one);
     std::vector<std::string> texts;
+    texts.reserve(nearest.size());
     for (const auto& one : nearest) texts.push_back(one.text());
     return texts;
 }
@@ -238,7 +253,7 @@ Error does_not_fit(const FitRequest& request, const Fit& least, const std::strin
     return Error(ExitCode::does_not_fit,
                  cat(budget_name, ": ", who, " needs at least ", human_bytes(least.fullest.bytes), " to ", least.fullest.phase, " (", choice_text(least.plan),
                      "); raise the budget",
-                     near.empty() ? "" : cat(", or take what fits, each alone; all but settings of memory make another video: ", join(near, "; ")), "."));
+                     near.empty() ? "" : cat(", or take what fits, each alone; all but memory.weights make another video: ", join(near, "; ")), "."));
 }
 
 }  // namespace weft::pipeline

@@ -9,7 +9,7 @@
 namespace weft::pipeline {
 
 /// Up to three changes, each of which lets the job fit without the others, the smallest first: "slices.length = 40 (needs 7.1 GiB)". Where too few settings do
-/// so alone, also two at a time.
+/// so alone, also several at a time.
 [[nodiscard]] std::vector<std::string> nearest_that_fit(const FitRequest& request);
 
 /// Of a job that fits: the largest number of pose frames, length of slices and size of the video, each alone, that fit: "slices.length 112".

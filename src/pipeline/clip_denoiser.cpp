@@ -8,7 +8,6 @@
 #include "device/cuda.hpp"
 #include "device/meter.hpp"
 #include "pipeline/once_more.hpp"
-#include "pipeline/staging.hpp"
 #include "plan/memory.hpp"
 #include "plan/weight_window.hpp"
 
@@ -227,6 +226,7 @@ void ClipDenoiser::run_together(std::vector<plan::Pass> passes) {
         pulse_.working(what, begin_seconds_ * count);
         const Stopwatch watch;
         std::vector<model::PassState> states;
+        states.reserve(passes.size());
         for (const auto& pass : passes) states.push_back(state_of({.pass = pass, .pieces = {0, plan_.shape.num_pieces()}, .rank = rank_}, 0));
         auto state = model::side_by_side(std::move(states));
         begin_seconds_ = watch.seconds() / count;

@@ -5,6 +5,7 @@
 #include "pipeline/batches.hpp"
 #include "pipeline/denoiser.hpp"
 #include "pipeline/kept_frames.hpp"
+#include "pipeline/staging.hpp"
 #include "pipeline/trace.hpp"
 #include "plan/rooms.hpp"
 
@@ -19,9 +20,6 @@
 #include <vector>
 
 namespace weft::pipeline {
-
-/// How tensors travel from here.
-enum class Travel { host, device };
 
 /// Loads a rank's units under the plan's choice; when memory runs out, once more with as little as keeps the bits.
 void load_denoiser(model::Family& family, const plan::Plan& plan, int rank);

@@ -1,11 +1,15 @@
 #include "pipeline/fit.hpp"
 
+#include "base/error.hpp"
 #include "base/text.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 namespace weft::pipeline {
 
@@ -116,9 +120,9 @@ std::string choice_text(const plan::Plan& plan) {
     const auto& choice = plan.memory;
     std::vector<std::string> parts;
     parts.push_back(weights_text(choice.stream_window));
-    parts.push_back(choice.keep_pose_features ? "pose features kept" : "pose features made again for each pass");
-    if (choice.remake_in_decoder) parts.push_back("temporal results of the decoder made again");
-    if (choice.remake_first_skip) parts.push_back("the first skip made again");
+    parts.emplace_back(choice.keep_pose_features ? "pose features kept" : "pose features made again for each pass");
+    if (choice.remake_in_decoder) parts.emplace_back("temporal results of the decoder made again");
+    if (choice.remake_first_skip) parts.emplace_back("the first skip made again");
     if (choice.chunk_divisor > 1) parts.push_back(cat("operations take 1/", choice.chunk_divisor, " of their rows at once"));
     return join(parts);
 }
@@ -130,9 +134,19 @@ Possible possible(const FitRequest& request) {
     if (whole) settings.layout.kind = LayoutKind::whole;
     plan::MemoryChoice least{.remake_first_skip = whole};
     if (whole && settings.memory.numerics == NumericsRule::free) least.chunk_divisor = most_chunk_divisor;
-    if (settings.memory.weights != WeightPlace::resident) least.stream_window = plan::MemoryChoice::least_window;
-    const auto made = planner.plan(least, settings);
-    return {made.fits, made.fullest.bytes};
+    Possible best{.needed = std::numeric_limits<std::int64_t>::max() / 4};
+    const auto attempt = [&](std::int64_t window) {
+        least.stream_window = window;
+        const auto made = planner.plan(least, settings);
+        if (made.fullest.bytes < best.needed) best = {made.fits, made.fullest.bytes};
+    };
+    try {
+        if (settings.memory.weights != WeightPlace::streamed) attempt(0);  // small weights take less than the room that streaming needs
+        if (settings.memory.weights != WeightPlace::resident) attempt(plan::MemoryChoice::least_window);
+    } catch (const Error& error) {
+        if (error.code() != ExitCode::user_mistake) throw;
+    }
+    return best;
 }
 
 }  // namespace weft::pipeline

@@ -38,7 +38,8 @@ struct Fit {
 /// What was chosen and what it costs, for people: "weights stay, pose features are kept".
 [[nodiscard]] std::string choice_text(const plan::Plan& plan);
 
-/// Whether a job fits with all that its settings let the planner do, and how much the fullest rank then needs.
+/// Whether a job fits when all is done that keeps what its settings ask for, with whole passes where the layout is free, and how much the fullest rank then
+/// needs. A layout that cannot be does not fit.
 struct Possible {
     bool fits = false;
     std::int64_t needed = 0;

@@ -5,6 +5,7 @@
 #include "device/cuda.hpp"
 #include "model/open_model.hpp"
 #include "pipeline/alternatives.hpp"
+#include "pipeline/fit.hpp"
 #include "pipeline/inputs.hpp"
 #include "pipeline/unit_times.hpp"
 #include "plan/plan.hpp"

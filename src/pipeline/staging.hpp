@@ -6,6 +6,9 @@
 /// Tensors as bytes in host memory, and back: pinned where the tensor is on a GPU, ordered by events instead of waits.
 namespace weft::pipeline {
 
+/// How tensors travel from here.
+enum class Travel { host, device };
+
 /// The bytes of `tensor`, which is contiguous and does not change any more: its own on a CPU, a copy on its way to pinned memory on a GPU.
 [[nodiscard]] comm::Buffer to_host(const at::Tensor& tensor);
 

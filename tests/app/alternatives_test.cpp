@@ -55,7 +55,7 @@ TEST_P(Alternatives, Fit) {
     const auto refused = plan_with(config, sets);
     ASSERT_EQ(refused.code, 3) << refused.err;
     const auto all = alternatives_of(refused.err);
-    EXPECT_THAT(all, SizeIs(3)) << refused.err;
+    ASSERT_THAT(all, SizeIs(3)) << refused.err;
     for (auto words : all) {
         words.insert(words.end(), sets.begin(), sets.end());
         EXPECT_EQ(plan_with(config, words).code, 0) << ::testing::PrintToString(words);

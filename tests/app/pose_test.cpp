@@ -269,7 +269,7 @@ TEST(Pose, TakesThePictureThatIsNamedFromAnAnnotationFile) {
 TEST(Pose, LeavesNothingWhereItIsStopped) {
     const PoseFolder folder;
     auto frames = json::array();
-    for (int i = 0; i < 40; ++i)
+    for (int i = 0; i < 400; ++i)
         for (auto& frame : driver()) frames.push_back(frame);
     folder.write("long.json", frames);
     const auto before = folder.names();

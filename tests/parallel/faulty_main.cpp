@@ -1,6 +1,6 @@
-// `weft`, but a rank fails where WEFT_FAULT says: "KIND RANK STEP", in front of the first task of that step (counted from 0) on that rank, once events.jsonl
-// tells that some step is saved. Or its memory runs out: "once RANK N" refuses the N-th tensor, "large RANK N" from there on all of 16 KiB and more, "all RANK
-// N" all; "count RANK FILE" writes how many tensors each phase makes.
+// `weft`, but a rank fails where WEFT_FAULT says: "KIND RANK STEP", in front of the first task of that step (counted from 0) on that rank; what gives the
+// rank no time to save ("kill", "stop", "throw"), once events.jsonl tells that a step is saved. Or its memory runs out: "once RANK N" refuses the N-th tensor,
+// "large RANK N" from there on all of 16 KiB and more, "all RANK N" all; "count RANK FILE" writes how many tensors each phase makes.
 #include "app/generate.hpp"
 #include "app/run.hpp"
 #include "device/meter.hpp"
@@ -82,7 +82,7 @@ void add_faulty_generate(CLI::App& root, weft::app::Actions& actions) {
         std::istringstream(fault) >> kind >> rank >> step;
         if (task.rank != rank || task.pass.step != step) return;
         failed = true;
-        if (step > 0) wait_for_a_saved_step();
+        if (step > 0 && (kind == "kill" || kind == "stop" || kind == "throw")) wait_for_a_saved_step();
         fail_as(kind);
     };
     weft::app::add_generate_with(root, actions, options);
