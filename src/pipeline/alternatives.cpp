@@ -172,14 +172,18 @@ Search switched(FitRequest request, const Switch& with) {
 std::vector<std::string> largest_that_fit(const FitRequest& request) {
     constexpr std::int64_t most_side = 8192;
     const auto& settings = request.settings;
-    auto clip = request;
-    clip.num_poses = std::max(request.num_poses, settings.slices.length);
-    const auto once = possible(clip);
-    const auto clip_poses = clip.num_poses;
-    clip.num_poses *= 11;
-    const auto growth = (possible(clip).needed - once.needed) / 10;  // by as many frames as the clip has
-    const auto room = std::max<std::int64_t>(0, request.budget.value_or(0) - once.needed);
-    const auto poses = growth > 0 ? clip_poses + room / growth * clip_poses + room % growth * clip_poses / growth : 0;
+    const auto clip_poses = std::max(request.num_poses, settings.slices.length);
+    const auto needed_for = [&](std::int64_t clips) {
+        auto longer = request;
+        longer.num_poses = clips * clip_poses;
+        return possible(longer).needed;
+    };
+    const auto once = needed_for(1);
+    const auto growth = (needed_for(11) - once) / 10;  // by as many frames as the clip has
+    const auto room = std::max<std::int64_t>(0, request.budget.value_or(0) - once);
+    const auto poses = growth > 0                ? cat("about ", clip_poses + room / growth * clip_poses + room % growth * clip_poses / growth, " pose frames")
+                       : needed_for(1001) > once ? cat(11 * clip_poses, " pose frames or more")
+                                                 : "any number of pose frames";
     auto length = length_of(request), width = width_of(request);
     length.least = length.now;  // which fits
     width.least = width.now;
@@ -189,8 +193,7 @@ std::vector<std::string> largest_that_fit(const FitRequest& request) {
     const auto widest = std::max(width.now, largest(request, width, most_width).value);
     const auto size = with_width(settings.video, widest);
     const auto or_more = [](bool is_most) { return is_most ? " or more" : ""; };
-    return {growth > 0 ? cat("about ", poses, " pose frames") : "any number of pose frames", cat("slices.length ", longest, or_more(longest >= most_length)),
-            cat("video ", size.width, "x", size.height, or_more(widest >= most_width))};
+    return {poses, cat("slices.length ", longest, or_more(longest >= most_length)), cat("video ", size.width, "x", size.height, or_more(widest >= most_width))};
 }
 
 std::vector<std::string> nearest_that_fit(const FitRequest& request) {
