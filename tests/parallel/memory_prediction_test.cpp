@@ -1,5 +1,6 @@
 #include "parallel/ranked_job.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <iomanip>
@@ -50,6 +51,42 @@ std::vector<Sample> samples(bool musepose) {
     return all;
 }
 
+struct Peak {
+    std::string rank, phase;
+    double predicted = 0, measured = 0;
+    [[nodiscard]] double ratio() const { return predicted / measured; }
+};
+
+std::vector<Peak> peaks_of(const RankedJob& job) {
+    std::vector<Peak> peaks;
+    for (auto& line : json_lines(job / "events.jsonl")) {
+        if (line.at("event") != "rank") continue;
+        for (const char* const phase : {"encode", "denoise", "decode"}) {
+            const auto measured = std::stod(line.at(cat(phase, "_peak_bytes")));
+            if (measured > 0) peaks.push_back({line.at("rank"), phase, std::stod(line.at(cat("planned_", phase, "_peak_bytes"))), measured});
+        }
+    }
+    return peaks;
+}
+
+/// Runs the job. How many streamed weights are there at once depends on how far their thread has come: where they are fewer than planned for, since other
+/// programs kept it from its core, the job runs again, three times at most, and the most of all runs counts.
+std::vector<Peak> run_sample(const Sample& sample) {
+    const RankedJob job({.poses = sample.full ? 2 : 30, .steps = 2, .size = sample.size, .musepose = sample.musepose});
+    std::vector<Peak> most;
+    for (int tries = 0; tries < 3; ++tries) {
+        job.clean();
+        const auto ended = sample.ranks == 1 ? job.alone(sample.sets, sample.full ? 300 : 60) : job.on(sample.ranks, sample.sets, 120);
+        EXPECT_EQ(ended.code, 0) << ended.err;
+        if (ended.code != 0) return {};
+        const auto peaks = peaks_of(job);
+        if (most.empty()) most = peaks;
+        for (std::size_t i = 0; i < most.size(); ++i) most[i].measured = std::max(most[i].measured, peaks.at(i).measured);
+        if (std::ranges::all_of(most, [](const Peak& peak) { return peak.ratio() <= 1.05; })) break;
+    }
+    return most;
+}
+
 }  // namespace
 
 class MemoryPrediction : public ::testing::TestWithParam<bool> {};
@@ -68,29 +105,21 @@ TEST_P(MemoryPrediction, IsWhatTheMeterSees) {
     for (std::size_t i = 0; i < all.size(); i += every_one ? 1 : 9) {
         const auto& sample = all[i];
         if (sample.full && !every_one) continue;
-        const RankedJob job({.poses = sample.full ? 2 : 30, .steps = 2, .size = sample.size, .musepose = sample.musepose});
-        const auto ended = sample.ranks == 1 ? job.alone(sample.sets, sample.full ? 300 : 60) : job.on(sample.ranks, sample.sets, 120);
         const auto name = cat(sample.full ? "full-size " : "", sample.musepose ? "musepose " : "mimicmotion ", sample.size, "x", sample.size, " ", sample.ranks,
                               sample.ranks == 1 ? " rank" : " ranks");
         SCOPED_TRACE(cat(name, " ", ::testing::PrintToString(sample.sets)));
-        ASSERT_EQ(ended.code, 0) << ended.err;
-        for (auto& line : json_lines(job / "events.jsonl")) {
-            if (line.at("event") != "rank") continue;
-            for (const char* const phase : {"encode", "denoise", "decode"}) {
-                const auto measured = std::stod(line.at(cat(phase, "_peak_bytes")));
-                const auto predicted = std::stod(line.at(cat("planned_", phase, "_peak_bytes")));
-                if (measured == 0) continue;
-                ++compared;
-                least = std::min(least, predicted / measured);
-                most = std::max(most, predicted / measured);
-                EXPECT_GE(predicted, 0.99 * measured) << "rank " << line.at("rank") << ", " << phase;
-                EXPECT_LE(predicted, 1.05 * measured) << "rank " << line.at("rank") << ", " << phase;
-                if (every_one)
-                    table << std::fixed << std::setprecision(0) << name << " " << ::testing::PrintToString(sample.sets) << "\t" << line.at("rank") << "\t"
-                          << phase << "\t" << predicted << "\t" << measured << "\n";
-            }
+        for (const auto& peak : run_sample(sample)) {
+            ++compared;
+            least = std::min(least, peak.ratio());
+            most = std::max(most, peak.ratio());
+            EXPECT_GE(peak.ratio(), 0.99) << "rank " << peak.rank << ", " << peak.phase;
+            EXPECT_LE(peak.ratio(), 1.05) << "rank " << peak.rank << ", " << peak.phase;
+            if (every_one)
+                table << std::fixed << std::setprecision(0) << name << " " << ::testing::PrintToString(sample.sets) << "\t" << peak.rank << "\t" << peak.phase
+                      << "\t" << peak.predicted << "\t" << peak.measured << "\n";
         }
     }
+    EXPECT_GE(compared, 10);
     std::cout << compared << " peaks, predicted over measured from " << least << " to " << most << "\n";
 }
 
